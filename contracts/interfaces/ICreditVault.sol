@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {EnclaveId, KeysetId, Units} from "../types/Types.sol";
+
+/// @title ICreditVault
+/// Holds the OPG. In this first form money enters as a sponsor's deposit, for one enclave or for one keyset.
+/// Units: amounts in base units of the token are called `amount`; 1 unit = 10^12 base units.
+/// Safety assumes: TOKEN moves exactly the amount asked (checked on every deposit); SETTLEMENT asks only for what it credited.
+/// Liveness assumes: TOKEN does not freeze this contract.
+interface ICreditVault {
+    /// @param writer The issuer enclave whose clearings count.
+    /// @param deposited Units behind the keyset.
+    struct Keyset {
+        EnclaveId writer;
+        Units deposited;
+    }
+
+    event SettlementBound(address settlement);
+    event KeysetOpened(KeysetId indexed keyset, EnclaveId indexed writer);
+    event EnclaveSponsored(EnclaveId indexed enclave, address indexed sponsor, Units amount);
+    event KeysetSponsored(KeysetId indexed keyset, address indexed sponsor, Units amount);
+    event SponsorshipReclaimed(EnclaveId indexed enclave, address indexed sponsor, Units amount);
+    event Paid(address indexed to, Units amount);
+
+    error VaultZeroAddress();
+    error VaultZeroAmount();
+    error VaultAlreadyBound(address settlement);
+    error VaultNotSettlement(address expected, address actual);
+    error VaultKeysetExists(KeysetId keyset);
+    error VaultKeysetUnknown(KeysetId keyset);
+    error VaultTokenMovedOtherAmount(uint256 expected, uint256 actual);
+    error VaultNothingToReclaim();
+
+    /// Deposits `amount` units that `enclave` can be paid from. What it has not earned when it is closed goes back to its sponsors.
+    function sponsorEnclave(EnclaveId enclave, Units amount) external;
+    /// Deposits `amount` units behind a keyset, for whoever its issuer gives credits to. Not refundable.
+    function sponsorKeyset(KeysetId keyset, Units amount) external;
+    /// Pays the caller its part of what a closed or compromised enclave left unearned.
+    function reclaim(EnclaveId enclave) external;
+    /// Sets aside `amount` units for the sponsors of an ended enclave. The settlement contract only.
+    function openReclaim(EnclaveId enclave, Units amount) external;
+    /// Pays `amount` units to `to`. The settlement contract only.
+    function pay(address to, Units amount) external;
+
+    function keysetOf(KeysetId keyset) external view returns (Keyset memory);
+    function sponsoredFor(EnclaveId enclave) external view returns (Units);
+}
