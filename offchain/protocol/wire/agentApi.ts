@@ -1,0 +1,100 @@
+/**
+ * Between the gateway's enclave and the operator agent on its host. The host is untrusted: what crosses here is public or padded.
+ *
+ *   GET  /agent/status             AgentStatus
+ *   POST /agent/evidence           { nonce } -> { document }: makes the one fresh document that everybody gets
+ *   GET  /agent/log?from=N         AgentLog: the leaves from N up to the newest earnings head, and that head
+ *   POST /agent/acknowledged       { size }: the leaves below `size` are durable outside; the enclave may forget them
+ *
+ * Spec: docs/spec.md section 7.
+ * @module
+ */
+import * as v from 'valibot'
+import type { Hex } from '../bytes.ts'
+import type { CompactSignature } from '../receipt/head.ts'
+import { address, base64Of, hash, hexOf, type Schema, uintOf } from './json.ts'
+
+/** Leaves in one answer: 2 MiB of them. */
+export const LOG_LEAVES_MAX = 65_536
+const KEY_CONFIGS_BYTES_MAX = 16_384
+const DOCUMENT_BYTES_MAX = 16_384
+
+/** What the enclave's evidence binds, with the settlement contract its heads are for. */
+export type Statement = {
+  readonly chainId: number
+  readonly registry: Hex
+  readonly settlement: Hex
+  readonly role: 'gateway' | 'issuer'
+  readonly enclave: Hex
+  /** keccak256 of the `application/ohttp-keys` document. */
+  readonly keyConfigs: Hex
+  readonly operator: Hex
+}
+
+/** `possession` is the enclave key's signature (65 bytes) of the statement's digest. */
+export type AgentStatus = { readonly statement: Statement; readonly keyConfigs: Uint8Array; readonly possession: Hex }
+
+/** `nonce` is the hash of a recent block: it shows that the document is not older than the block. */
+export type EvidenceRequest = { readonly nonce: Hex }
+export type EvidenceAnswer = { readonly document: Uint8Array }
+
+/** What a gateway serves to everybody at `/evidence`. */
+export type PublicEvidence = {
+  readonly format: 'sealpath-evidence/1'
+  readonly statement: Statement
+  readonly document: Uint8Array
+}
+
+export type EarningsHeadMessage = {
+  readonly enclave: Hex
+  readonly size: bigint
+  readonly root: Hex
+  readonly fees: bigint
+  readonly signature: CompactSignature
+}
+
+/** `head` is absent while nothing was earned. `leaves` are 32 bytes each, from `from` up to the head's size or LOG_LEAVES_MAX of them. */
+export type AgentLog = { readonly from: bigint; readonly leaves: Uint8Array; readonly head?: EarningsHeadMessage }
+
+export type Acknowledged = { readonly size: bigint }
+
+export const StatementSchema: Schema<Statement> = v.object({
+  chainId: v.pipe(v.number(), v.integer(), v.minValue(1)),
+  registry: address,
+  settlement: address,
+  role: v.picklist(['gateway', 'issuer']),
+  enclave: address,
+  keyConfigs: hash,
+  operator: address,
+})
+
+export const AgentStatusSchema: Schema<AgentStatus> = v.object({
+  statement: StatementSchema,
+  keyConfigs: base64Of(KEY_CONFIGS_BYTES_MAX),
+  possession: hexOf(65),
+})
+
+export const EvidenceRequestSchema: Schema<EvidenceRequest> = v.object({ nonce: hash })
+export const EvidenceAnswerSchema: Schema<EvidenceAnswer> = v.object({ document: base64Of(DOCUMENT_BYTES_MAX) })
+
+export const PublicEvidenceSchema: Schema<PublicEvidence> = v.object({
+  format: v.literal('sealpath-evidence/1'),
+  statement: StatementSchema,
+  document: base64Of(DOCUMENT_BYTES_MAX),
+})
+
+export const EarningsHeadSchema: Schema<EarningsHeadMessage> = v.object({
+  enclave: address,
+  size: uintOf(53),
+  root: hash,
+  fees: uintOf(64),
+  signature: v.object({ r: hash, vs: hash }),
+})
+
+export const AgentLogSchema: Schema<AgentLog> = v.object({
+  from: uintOf(53),
+  leaves: base64Of(LOG_LEAVES_MAX * 32),
+  head: v.exactOptional(EarningsHeadSchema),
+})
+
+export const AcknowledgedSchema: Schema<Acknowledged> = v.object({ size: uintOf(53) })

@@ -1,0 +1,106 @@
+/**
+ * The aggregator's HTTP interface.
+ *
+ *   POST /v1/heads             HeadDelivery -> HeadReceived; a repeat answers the same
+ *   GET  /v1/proofs/{leaf}     200 SettledLeaf, 202 { state: "pending" }, 404
+ *   POST /v1/settle            202: settles what is due now
+ *   GET  /v1/enclaves/{id}     EnclaveLog
+ *   GET  /v1/batches/{id}      Batch
+ *   GET  /v1/status            Status
+ *
+ * Errors are { error: { code, message } }. Spec: docs/spec.md section 8.
+ * @module
+ */
+import * as v from 'valibot'
+import type { Hex } from '../bytes.ts'
+import { type EarningsHeadMessage, EarningsHeadSchema } from './agentApi.ts'
+import { address, base64Of, hash, type Schema, uintOf } from './json.ts'
+
+/** Leaves in one delivery: 32 MiB of them. A gateway that fell behind by more delivers an older head first. */
+export const DELIVERY_LEAVES_MAX = 1_048_576
+
+/** The leaves from `from` up to the head's size, 32 bytes each; at most DELIVERY_LEAVES_MAX. */
+export type HeadDelivery = { readonly head: EarningsHeadMessage; readonly from: bigint; readonly leaves: Uint8Array }
+
+/** Leaves the aggregator now holds durably for this enclave. */
+export type HeadReceived = { readonly size: bigint }
+
+export type EnclaveLog = {
+  readonly enclave: Hex
+  readonly size: bigint
+  readonly settledSize: bigint
+  readonly fees: bigint
+}
+
+export type Batch = {
+  readonly batch: bigint
+  readonly root: Hex
+  readonly transaction: Hex
+  readonly block: bigint
+  readonly gasUsed: bigint
+  readonly heads: readonly { readonly enclave: Hex; readonly size: bigint; readonly root: Hex }[]
+}
+
+export type AggregatorStatus = {
+  readonly state: 'ok' | 'degraded'
+  readonly enclaves: number
+  readonly leaves: bigint
+  readonly unsettledHeads: number
+  readonly batches: number
+  readonly account: Hex
+}
+
+/** `expectedFrom` comes with `GAP`: where the aggregator's copy of the log ends. */
+export type ApiError = {
+  readonly error: { readonly code: string; readonly message: string; readonly expectedFrom?: bigint }
+}
+
+/** Codes of the aggregator's errors. */
+export type AggregatorErrorCode =
+  | 'BAD_REQUEST'
+  | 'BODY_TOO_LARGE'
+  | 'UNKNOWN_ENCLAVE'
+  | 'BAD_SIGNATURE'
+  | 'ROOT_MISMATCH'
+  | 'GAP'
+  | 'HEAD_BACKWARDS'
+  | 'EQUIVOCATION'
+  | 'NOT_FOUND'
+  | 'BUSY'
+
+export const HeadDeliverySchema: Schema<HeadDelivery> = v.object({
+  head: EarningsHeadSchema,
+  from: uintOf(53),
+  leaves: base64Of(DELIVERY_LEAVES_MAX * 32),
+})
+
+export const HeadReceivedSchema: Schema<HeadReceived> = v.object({ size: uintOf(53) })
+
+export const EnclaveLogSchema: Schema<EnclaveLog> = v.object({
+  enclave: address,
+  size: uintOf(53),
+  settledSize: uintOf(53),
+  fees: uintOf(64),
+})
+
+export const BatchSchema: Schema<Batch> = v.object({
+  batch: uintOf(64),
+  root: hash,
+  transaction: hash,
+  block: uintOf(64),
+  gasUsed: uintOf(64),
+  heads: v.array(v.object({ enclave: address, size: uintOf(53), root: hash })),
+})
+
+export const AggregatorStatusSchema: Schema<AggregatorStatus> = v.object({
+  state: v.picklist(['ok', 'degraded']),
+  enclaves: v.number(),
+  leaves: uintOf(53),
+  unsettledHeads: v.number(),
+  batches: v.number(),
+  account: address,
+})
+
+export const ApiErrorSchema: Schema<ApiError> = v.object({
+  error: v.object({ code: v.string(), message: v.string(), expectedFrom: v.exactOptional(uintOf(53)) }),
+})
