@@ -23,7 +23,7 @@ export type PricedModel = {
 
 export type PriceList = { readonly format: 'sealpath-prices/1'; readonly models: readonly PricedModel[] }
 
-const PriceListSchema: Schema<PriceList> = v.object({
+export const PriceListSchema: Schema<PriceList> = v.object({
   format: v.literal('sealpath-prices/1'),
   models: v.pipe(
     v.array(

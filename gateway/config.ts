@@ -1,0 +1,112 @@
+/** Configuration of a gateway. @module */
+import * as v from 'valibot'
+import type { Hex } from '#protocol/bytes.ts'
+import { type PriceList, PriceListSchema } from '#protocol/prices.ts'
+import { address, type Schema } from '#protocol/wire/json.ts'
+import type { TickPolicy } from './receiptLog.ts'
+
+export type GatewayConfig = {
+  /** Where relays reach it. */
+  readonly listen: Listen
+  /** Where its own host's operator agent reaches it. Never open to anyone else. */
+  readonly agentListen: Listen
+  readonly chain: {
+    readonly chainId: number
+    readonly registry: Hex
+    readonly settlement: Hex
+    readonly operator: Hex
+  }
+  readonly attester: AttesterConfig
+  readonly backends: readonly BackendConfig[]
+  readonly prices: PriceList
+  readonly tick: TickPolicy
+  readonly limits: GatewayLimits
+}
+
+export type Listen = { readonly host: string; readonly port: number }
+
+/** The development attester signs under the root kept in `rootFile`, which is made there when absent. */
+export type AttesterConfig = { readonly kind: 'development'; readonly rootFile: string }
+
+export type BackendConfig =
+  /** The demo model in this process; another GGUF file by `modelPath`. */
+  | { readonly kind: 'embedded'; readonly modelPath?: string }
+  /**
+   * Any OpenAI-compatible server. `origin` makes the claim "proxied": the TLS host name that answers. Without it the operator vouches.
+   * The key is read from `apiKeyFile`.
+   */
+  | {
+      readonly kind: 'openai'
+      readonly url: string
+      readonly models: readonly UpstreamModelConfig[]
+      readonly origin?: string
+      readonly apiKeyFile?: string
+    }
+
+export type UpstreamModelConfig = {
+  readonly name: string
+  readonly upstreamName?: string
+  readonly contextTokens?: number
+}
+
+export type GatewayLimits = {
+  /** Largest inner request body, in bytes. */
+  readonly requestBytesMax: number
+  /** Answers under way at once. */
+  readonly answersMax: number
+  /** Leaves kept for an operator agent that does not come. */
+  readonly leavesKeptMax: number
+  /** Encapsulated keys remembered against replay, per key. */
+  readonly replaysMax: number
+  /** How far the date of a request may be from ours, in seconds. */
+  readonly dateWindowSeconds: number
+}
+
+export const GATEWAY_LIMITS: GatewayLimits = {
+  requestBytesMax: 16 * 1024 * 1024,
+  answersMax: 256,
+  leavesKeptMax: 1_000_000,
+  replaysMax: 1_000_000,
+  dateWindowSeconds: 300,
+}
+
+const positive = v.pipe(v.number(), v.integer(), v.minValue(1))
+const name = v.pipe(v.string(), v.minLength(1), v.maxLength(128))
+const listen: Schema<Listen> = v.object({
+  host: v.string(),
+  port: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535)),
+})
+
+const backend: Schema<BackendConfig> = v.variant('kind', [
+  v.object({ kind: v.literal('embedded'), modelPath: v.exactOptional(v.string()) }),
+  v.object({
+    kind: v.literal('openai'),
+    url: v.pipe(v.string(), v.url()),
+    models: v.pipe(
+      v.array(v.object({ name, upstreamName: v.exactOptional(name), contextTokens: v.exactOptional(positive) })),
+      v.minLength(1),
+    ),
+    origin: v.exactOptional(name),
+    apiKeyFile: v.exactOptional(v.string()),
+  }),
+])
+
+export const GatewayConfigSchema: Schema<GatewayConfig> = v.object({
+  listen,
+  agentListen: listen,
+  chain: v.object({ chainId: positive, registry: address, settlement: address, operator: address }),
+  attester: v.object({ kind: v.literal('development'), rootFile: v.string() }),
+  backends: v.pipe(v.array(backend), v.minLength(1), v.maxLength(64)),
+  prices: PriceListSchema,
+  tick: v.optional(v.object({ receipts: positive, seconds: positive }), { receipts: 1, seconds: 1 }),
+  limits: v.optional(
+    v.object({
+      requestBytesMax: positive,
+      answersMax: positive,
+      leavesKeptMax: positive,
+      replaysMax: positive,
+      dateWindowSeconds: positive,
+    }),
+    GATEWAY_LIMITS,
+  ),
+})

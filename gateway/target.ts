@@ -1,0 +1,264 @@
+/**
+ * The target resource behind the seal: an OpenAI-compatible interface whose every answer ends with a receipt.
+ *
+ *   POST /v1/chat/completions   GET /v1/models   GET /v1/prices
+ *
+ * The receipt travels as a Binary HTTP trailer, so that the body is what any OpenAI client expects.
+ * @module
+ */
+import { randomBytes } from 'node:crypto'
+import { errorResponse, type InnerResponse } from '#node/sealing/innerResponse.ts'
+import type { SealedExchange } from '#node/sealing/sealedServer.ts'
+import { decodeUtf8, encodeUtf8, fromHex } from '#protocol/bytes.ts'
+import type { PricedModel } from '#protocol/prices.ts'
+import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
+import { CHUNK_BYTES_SEND } from '#protocol/sealing/chunkSealing.ts'
+import { PADDING_FIELD, type PaddingMode, parsePaddingMode } from '#protocol/shape.ts'
+import { NONCE_FIELD, RECEIPT_TRAILER, serializeReceiptMessage } from '#protocol/wire/receiptFile.ts'
+import { AnswerRecord } from './answerRecord.ts'
+import {
+  type Backend,
+  BackendError,
+  type ChatEvent,
+  type ChatRequest,
+  errorBody,
+  modelNotFound,
+  parseChatRequest,
+} from './backends/backend.ts'
+import { buildChunk, CompletionBuilder, type CompletionFrame } from './backends/completion.ts'
+import type { ReceiptIssuer } from './receiptIssuer.ts'
+import { shapeEvents } from './shape.ts'
+
+export type ServedModel = { readonly backend: Backend; readonly price: PricedModel }
+
+export type TargetOptions = {
+  readonly models: ReadonlyMap<string, ServedModel>
+  /** The price list's exact text. */
+  readonly priceList: string
+  readonly issuer: ReceiptIssuer
+  /** Answers under way at once; above it clients are told to come back. */
+  readonly answersMax: number
+  /** Why nothing new may be started now, or undefined. */
+  readonly refusesBecause: () => string | undefined
+  readonly nowSeconds: () => number
+}
+
+export type Target = {
+  handle(inner: InnerRequest, exchange: SealedExchange): Promise<InnerResponse>
+  /** Answers under way. */
+  readonly openAnswers: number
+}
+
+const NONCE_BYTES_MAX = 64
+
+export function createTarget(options: TargetOptions): Target {
+  let openAnswers = 0
+  const target = {
+    get openAnswers() {
+      return openAnswers
+    },
+    async handle(inner: InnerRequest, exchange: SealedExchange): Promise<InnerResponse> {
+      const mode = parsePaddingMode(fieldOf(inner, PADDING_FIELD))
+      const route = `${inner.method} ${inner.path}`
+      if (route === 'GET /v1/models') return padded(jsonResponse(200, modelList(options)), mode)
+      if (route === 'GET /v1/prices') return padded(textResponse(options.priceList), mode)
+      if (route !== 'POST /v1/chat/completions') return padded(notFound(inner), mode)
+      const refusal = options.refusesBecause()
+      if (refusal !== undefined || openAnswers >= options.answersMax) {
+        const message = refusal ?? 'the gateway is busy: try another one or come back in a moment'
+        return padded(errorResponse(503, 'server_error', 'overloaded', message), mode)
+      }
+      openAnswers++
+      let isCounted = true
+      const release = () => {
+        if (isCounted) openAnswers--
+        isCounted = false
+      }
+      try {
+        return await answerChat(options, inner, exchange, mode, release)
+      } catch (error) {
+        release()
+        if (!(error instanceof BackendError)) throw error
+        return padded(jsonResponse(error.status, errorBody(error)), mode)
+      }
+    },
+  }
+  return target
+}
+
+async function answerChat(
+  options: TargetOptions,
+  inner: InnerRequest,
+  exchange: SealedExchange,
+  mode: PaddingMode,
+  release: () => void,
+): Promise<InnerResponse> {
+  const request = parseChatRequest(parseBody(inner.body))
+  const served = options.models.get(request.model)
+  if (served === undefined) throw modelNotFound(request.model)
+  const salts = await options.issuer.saltsOf(exchange)
+  const record = new AnswerRecord({
+    model: served.price,
+    requestBody: inner.body,
+    nonce: parseNonce(fieldOf(inner, NONCE_FIELD)),
+    encapsulatedHash: exchange.encapsulatedHash,
+    salts,
+  })
+  const frame: CompletionFrame = {
+    id: `chatcmpl-${randomBytes(12).toString('hex')}`,
+    created: Math.floor(options.nowSeconds()),
+    model: request.model,
+  }
+  const events = served.backend.chat(request, exchange.signal)[Symbol.asyncIterator]()
+  // A refusal comes before the first event, and only until then can it be an answer of its own.
+  const first = await events.next()
+  const trailers = async (): Promise<[string, string][]> => [
+    [RECEIPT_TRAILER, serializeReceiptMessage(await options.issuer.issue(record, options.nowSeconds()))],
+  ]
+  if (request.stream) {
+    record.contentType = 'text/event-stream'
+    const stream = streamEvents(first, events, request, frame, record)
+    return {
+      status: 200,
+      headers: [['content-type', 'text/event-stream']],
+      body: shapeEvents(charging(stream, record, options, release), mode),
+      trailers,
+      ...paddingOf(mode),
+    }
+  }
+  try {
+    const body = await collectCompletion(first, events, frame, record)
+    return { status: 200, headers: [['content-type', 'application/json']], body, trailers, ...paddingOf(mode) }
+  } finally {
+    release()
+  }
+}
+
+/** The event stream's bytes, one event a piece. */
+async function* streamEvents(
+  first: IteratorResult<ChatEvent>,
+  rest: AsyncIterator<ChatEvent>,
+  request: ChatRequest,
+  frame: CompletionFrame,
+  record: AnswerRecord,
+): AsyncGenerator<Uint8Array> {
+  try {
+    for (let next = first; next.done !== true; next = await rest.next()) {
+      record.note(next.value)
+      if (next.value.kind === 'usage' && !request.includeUsage) continue
+      yield record.append(encodeUtf8(`data: ${JSON.stringify(buildChunk(frame, next.value))}\n\n`))
+    }
+    yield record.append(encodeUtf8('data: [DONE]\n\n'))
+    record.isComplete = true
+  } finally {
+    await rest.return?.()
+  }
+}
+
+/** `stream`, and behind it the accounts: a client that left is charged for what was produced, a failed upstream charges nothing. */
+async function* charging(
+  stream: AsyncGenerator<Uint8Array>,
+  record: AnswerRecord,
+  options: TargetOptions,
+  release: () => void,
+): AsyncGenerator<Uint8Array> {
+  let hasFailed = false
+  try {
+    for await (const piece of stream) yield piece
+  } catch (error) {
+    hasFailed = !(error instanceof BackendError && error.code === 'ABORTED')
+    throw error
+  } finally {
+    release()
+    if (!record.isComplete && !hasFailed && record.hasOutput) {
+      record.outcome = 'cut'
+      // The client is gone: the receipt only has to be in the log. A full log refuses it, and then nothing is charged.
+      await options.issuer.issue(record, options.nowSeconds()).catch(() => undefined)
+    }
+  }
+}
+
+async function collectCompletion(
+  first: IteratorResult<ChatEvent>,
+  rest: AsyncIterator<ChatEvent>,
+  frame: CompletionFrame,
+  record: AnswerRecord,
+): Promise<Uint8Array> {
+  const builder = new CompletionBuilder()
+  try {
+    for (let next = first; next.done !== true; next = await rest.next()) {
+      record.note(next.value)
+      builder.add(next.value)
+    }
+  } finally {
+    await rest.return?.()
+  }
+  record.isComplete = true
+  return record.append(encodeUtf8(JSON.stringify(builder.build(frame))))
+}
+
+function parseBody(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(decodeUtf8(body))
+  } catch (cause) {
+    throw new BackendError(400, 'INVALID_REQUEST', 'invalid_request_error', 'expected a body of JSON in UTF-8', {
+      cause,
+    })
+  }
+}
+
+function parseNonce(value: string | undefined): Uint8Array {
+  if (value === undefined) return new Uint8Array()
+  if (!/^0x(?:[0-9a-f]{2})*$/i.test(value) || value.length > 2 + 2 * NONCE_BYTES_MAX) {
+    const message = `expected ${NONCE_FIELD} as hex of at most ${NONCE_BYTES_MAX} bytes`
+    throw new BackendError(400, 'INVALID_REQUEST', 'invalid_request_error', message)
+  }
+  return fromHex(value)
+}
+
+function modelList({ models }: TargetOptions): unknown {
+  const data = [...models.values()].map(({ price, backend }) => {
+    const known = backend.models.find((model) => model.name === price.model)
+    return {
+      id: price.model,
+      object: 'model',
+      created: 0,
+      owned_by: 'sealpath',
+      source: price.source,
+      ...(price.origin === undefined ? {} : { origin: price.origin }),
+      ...(known?.contextTokens === undefined ? {} : { context_length: known.contextTokens }),
+    }
+  })
+  return { object: 'list', data }
+}
+
+function notFound(inner: InnerRequest): InnerResponse {
+  const message = `no such resource: ${inner.method} ${inner.path.slice(0, 100)}`
+  return errorResponse(404, 'invalid_request_error', 'not_found', message)
+}
+
+function jsonResponse(status: number, value: unknown): InnerResponse {
+  return { status, headers: [['content-type', 'application/json']], body: encodeUtf8(JSON.stringify(value)) }
+}
+
+function textResponse(text: string): InnerResponse {
+  return { status: 200, headers: [['content-type', 'application/json']], body: encodeUtf8(text) }
+}
+
+/** Gives a whole response the size of full cells. */
+function padded(response: InnerResponse, mode: PaddingMode): InnerResponse {
+  return { ...response, ...paddingOf(mode) }
+}
+
+function paddingOf(mode: PaddingMode): { padLastChunkTo?: number } {
+  return mode === 'off' ? {} : { padLastChunkTo: CHUNK_BYTES_SEND }
+}
+
+/** For the sealed server's own errors: the shape that the request asked for. */
+export function shapeError(error: InnerResponse, inner: InnerRequest): InnerResponse {
+  return padded(error, parsePaddingMode(fieldOf(inner, PADDING_FIELD)))
+}
+
+function fieldOf(inner: InnerRequest, name: string): string | undefined {
+  return inner.headers.find(([field]) => field === name)?.[1]
+}
