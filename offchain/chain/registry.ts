@@ -1,0 +1,69 @@
+/** Reads of EnclaveRegistry. @module */
+import { type Address, getAddress, type PublicClient } from 'viem'
+import type { Hex } from '#protocol/bytes.ts'
+import { enclaveRegistryAbi } from './generated/abis.ts'
+
+/** Numbers of `EnclaveState` in contracts/types/Types.sol. */
+export const ENCLAVE_STATES = ['none', 'active', 'retired', 'closed', 'compromised'] as const
+export type EnclaveState = (typeof ENCLAVE_STATES)[number]
+
+/** A gateway that the registry calls active. `keyConfigs` are hashes of `application/ohttp-keys` documents that are live now. */
+export type LiveEnclave = {
+  readonly enclave: Hex
+  readonly operator: Hex
+  readonly measurement: Hex
+  readonly isDevelopment: boolean
+  readonly endsAt: bigint
+  readonly keyConfigs: readonly Hex[]
+}
+
+const GATEWAY_ROLE = 1
+const PAGE = 500n
+
+/** All active gateways with their live key configurations. Throws what the RPC endpoint throws. */
+export async function readLiveGateways(client: PublicClient, registry: Address): Promise<LiveEnclave[]> {
+  const contract = { address: registry, abi: enclaveRegistryAbi } as const
+  const [block, count] = await Promise.all([
+    client.getBlock(),
+    client.readContract({ ...contract, functionName: 'enclaveCount' }),
+  ])
+  const live: LiveEnclave[] = []
+  for (let from = 0n; from < count; from += PAGE) {
+    const [ids, enclaves, keyConfigs] = await client.readContract({
+      ...contract,
+      functionName: 'liveEnclaves',
+      args: [GATEWAY_ROLE, from, PAGE],
+    })
+    for (const [i, id] of ids.entries()) {
+      const entry = enclaves[i]
+      if (entry === undefined) continue
+      const liveConfigs = (keyConfigs[i] ?? []).filter(
+        ({ activeFrom, expiresAt }) => activeFrom <= block.timestamp && expiresAt > block.timestamp,
+      )
+      live.push({
+        enclave: lower(id),
+        operator: lower(entry.operator),
+        measurement: entry.measurement,
+        isDevelopment: entry.isDevelopment,
+        endsAt: BigInt(entry.endsAt),
+        keyConfigs: liveConfigs.map(({ hash }) => hash),
+      })
+    }
+  }
+  return live
+}
+
+/** The registry's word on one enclave. */
+export async function readEnclaveState(client: PublicClient, registry: Address, enclave: Hex): Promise<EnclaveState> {
+  const state = await client.readContract({
+    address: registry,
+    abi: enclaveRegistryAbi,
+    functionName: 'stateOf',
+    args: [getAddress(enclave)],
+  })
+  return ENCLAVE_STATES[state] ?? 'none'
+}
+
+function lower(address: Address): Hex {
+  return address.toLowerCase() as Hex
+}

@@ -1,0 +1,139 @@
+/**
+ * The operator agent: the gateway's host side. It registers the enclave, keeps its evidence fresh, stores its log durably and delivers
+ * it to every aggregator. None of it is in the way of an answer: an absent chain or aggregator only makes the outbox grow.
+ * @module
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { errorFields, type Logger } from '#node/log.ts'
+import type { Hex } from '#protocol/bytes.ts'
+import { DELIVERY_LEAVES_MAX } from '#protocol/wire/aggregatorApi.ts'
+import type { OperatorConfig } from './config.ts'
+import { EnclaveOutbox, openOutboxes } from './outbox.ts'
+import { deliver, type GatewayAgent } from './peers.ts'
+import { isActive, type RegistryAccess, registerEnclave, renewEvidence } from './registration.ts'
+
+/** Longest pause after repeated failures. */
+const BACKOFF_MAX_MS = 5_000
+/** Renewed this long before a registration would end: a day, of seven. */
+const RENEW_EVERY_SECONDS = 6 * 86_400
+
+export type AgentState = { enclave: Hex | undefined; isRegistered: boolean; isGatewayReachable: boolean }
+
+export class OperatorAgent {
+  readonly #config: OperatorConfig
+  readonly #gateway: GatewayAgent
+  readonly #access: RegistryAccess
+  readonly #log: Logger
+  readonly #outboxes: Map<Hex, EnclaveOutbox>
+  readonly #stop = new AbortController()
+  readonly #loops: Promise<void>[] = []
+  readonly state: AgentState = { enclave: undefined, isRegistered: false, isGatewayReachable: false }
+
+  constructor(config: OperatorConfig, gateway: GatewayAgent, access: RegistryAccess, log: Logger) {
+    this.#config = config
+    this.#gateway = gateway
+    this.#access = access
+    this.#log = log
+    this.#outboxes = openOutboxes(config.dataFolder)
+  }
+
+  start(): void {
+    this.#loops.push(this.#forever('collect', () => this.#collect()))
+    this.#loops.push(this.#forever('attest', () => this.#attest()))
+    for (const url of this.#config.aggregators) {
+      this.#loops.push(this.#forever('deliver', () => this.#deliverTo(url)))
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort()
+    await Promise.all(this.#loops)
+    for (const outbox of this.#outboxes.values()) outbox.close()
+  }
+
+  /** Fetches what the enclave has logged since, stores it, and only then lets the enclave forget it. */
+  async #collect(): Promise<void> {
+    const { statement } = await this.#gateway.status()
+    this.state.isGatewayReachable = true
+    if (statement.enclave !== this.state.enclave) {
+      this.#log.info('enclave found', { enclave: statement.enclave })
+      this.state.enclave = statement.enclave
+      this.state.isRegistered = false
+    }
+    const outbox = this.#outboxOf(statement.enclave)
+    const { from, leaves, head } = await this.#gateway.log(outbox.size)
+    if (leaves.length === 0) return
+    outbox.store(Number(from), leaves, head)
+    await this.#gateway.acknowledge(outbox.size)
+  }
+
+  #renewedAt = 0
+  #registeredAt = 0
+
+  async #attest(): Promise<void> {
+    const { enclave } = this.state
+    if (enclave === undefined) return
+    const now = Date.now() / 1000
+    if (!this.state.isRegistered || now - this.#registeredAt > RENEW_EVERY_SECONDS) {
+      const { transaction, gasUsed } = await registerEnclave(this.#access, this.#gateway, this.#config.verifierUrl)
+      this.#registeredAt = now
+      this.#renewedAt = now
+      this.state.isRegistered = await isActive(this.#access, enclave)
+      this.#log.info('enclave registered', { enclave, transaction, gasUsed })
+    } else if (now - this.#renewedAt > this.#config.evidenceRenewalSeconds) {
+      await renewEvidence(this.#access, this.#gateway)
+      this.#renewedAt = now
+      this.#log.info('evidence renewed', { enclave })
+    }
+  }
+
+  async #deliverTo(url: string): Promise<void> {
+    for (const outbox of this.#outboxes.values()) {
+      const { head } = outbox
+      if (head === undefined) continue
+      const size = Number(head.size)
+      const from = outbox.deliveredTo(url)
+      if (from >= size) continue
+      if (size - from > DELIVERY_LEAVES_MAX) {
+        this.#log.error('backlog too large for one delivery', { enclave: outbox.enclave, leaves: size - from })
+        continue
+      }
+      const delivered = await deliver(url, { head, from: BigInt(from), leaves: outbox.read(from, size) })
+      // The aggregator may hold less than we noted: it may have lost its database. Its word decides.
+      const next = 'gapAt' in delivered ? delivered.gapAt : delivered.size
+      outbox.noteDelivered(url, next)
+      if ('size' in delivered)
+        this.#log.info('head delivered', { enclave: outbox.enclave, size: next, fees: head.fees })
+    }
+  }
+
+  #outboxOf(enclave: Hex): EnclaveOutbox {
+    const known = this.#outboxes.get(enclave)
+    if (known !== undefined) return known
+    const outbox = new EnclaveOutbox(this.#config.dataFolder, enclave)
+    this.#outboxes.set(enclave, outbox)
+    return outbox
+  }
+
+  /** Runs `step` again and again, slower while it fails; a failure is logged when it begins, not each time. */
+  async #forever(name: string, step: () => Promise<void>): Promise<void> {
+    let pauseMs = this.#config.pollMs
+    while (!this.#stop.signal.aborted) {
+      try {
+        await step()
+        if (pauseMs > this.#config.pollMs) this.#log.info(`${name} works again`)
+        pauseMs = this.#config.pollMs
+      } catch (error) {
+        if (name === 'collect') this.state.isGatewayReachable = false
+        if (pauseMs === this.#config.pollMs) {
+          const reason = error instanceof Error ? error.message : 'unknown'
+          this.#log.warn(`${name} failed`, { ...errorFields(error), reason })
+        }
+        pauseMs = Math.min(2 * pauseMs, BACKOFF_MAX_MS)
+      }
+      await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => {
+        // The only way to fail is the stop, which the loop's condition sees.
+      })
+    }
+  }
+}

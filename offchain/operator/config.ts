@@ -1,0 +1,39 @@
+/** Configuration of an operator agent. @module */
+import * as v from 'valibot'
+import type { Hex } from '#protocol/bytes.ts'
+import { address, type Schema } from '#protocol/wire/json.ts'
+
+export type OperatorConfig = {
+  /** Health and readiness only. */
+  readonly listen: { readonly host: string; readonly port: number }
+  /** The gateway's agent interface. */
+  readonly gatewayAgentUrl: string
+  readonly rpcUrl: string
+  readonly registry: Hex
+  /** File with the operator's private key, hex. It pays for registration. */
+  readonly accountKeyFile: string
+  /** The appointed verifier that turns a document into a signed attestation result. */
+  readonly verifierUrl: string
+  /** Every head is delivered to each of them. */
+  readonly aggregators: readonly string[]
+  /** The outbox: leaves and heads that are not everywhere yet. */
+  readonly dataFolder: string
+  readonly pollMs: number
+  readonly evidenceRenewalSeconds: number
+}
+
+const url = v.pipe(v.string(), v.url())
+const positive = v.pipe(v.number(), v.integer(), v.minValue(1))
+
+export const OperatorConfigSchema: Schema<OperatorConfig> = v.object({
+  listen: v.object({ host: v.string(), port: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535)) }),
+  gatewayAgentUrl: url,
+  rpcUrl: url,
+  registry: address,
+  accountKeyFile: v.string(),
+  verifierUrl: url,
+  aggregators: v.pipe(v.array(url), v.minLength(1), v.maxLength(16)),
+  dataFolder: v.string(),
+  pollMs: v.optional(positive, 200),
+  evidenceRenewalSeconds: v.optional(positive, 3_600),
+})

@@ -1,0 +1,40 @@
+/** Starts an operator agent. Configuration: config.ts. @module */
+import { readFileSync } from 'node:fs'
+import { Hono } from 'hono'
+import { AppError } from '#node/appError.ts'
+import { DRAIN_MS, runRole } from '#node/role.ts'
+import { addHealth, startServer } from '#node/server.ts'
+import type { Hex } from '#protocol/bytes.ts'
+import { OperatorAgent } from './agent.ts'
+import { OperatorConfigSchema } from './config.ts'
+import { connectGateway } from './peers.ts'
+import { connectRegistry } from './registration.ts'
+
+await runRole('operator', OperatorConfigSchema, async (config, log) => {
+  const access = await connectRegistry(config.rpcUrl, config.registry, readKey(config.accountKeyFile))
+  const agent = new OperatorAgent(config, connectGateway(config.gatewayAgentUrl), access, log)
+  const app = new Hono()
+  addHealth(app, () => [
+    ...(agent.state.isGatewayReachable ? [] : ['the gateway does not answer']),
+    ...(agent.state.isRegistered ? [] : ['the enclave is not registered']),
+  ])
+  const server = await startServer(app, config.listen)
+  agent.start()
+  return {
+    async close() {
+      await Promise.all([server.close(DRAIN_MS), agent.close()])
+    },
+  }
+})
+
+function readKey(path: string): Hex {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8').trim()
+  } catch (cause) {
+    throw new AppError('BAD_CONFIG', `cannot read the key file ${path}`, { cause })
+  }
+  if (!/^0x[0-9a-f]{64}$/i.test(text))
+    throw new AppError('BAD_CONFIG', `${path} does not hold a private key of 32 bytes in hex`)
+  return text as Hex
+}

@@ -1,0 +1,127 @@
+/**
+ * The durable outbox: what an enclave has logged and not every aggregator holds yet. One folder an enclave:
+ *
+ *   leaves.bin       the log's leaves from position 0, 32 bytes each, appended and synced
+ *   head.json        the newest earnings head whose leaves are all in leaves.bin, replaced atomically
+ *   delivered.json   per aggregator how far it has acknowledged; a cache: the aggregator's own word decides
+ *
+ * A crash between any two steps loses nothing: leaves are acknowledged to the enclave only after they are synced, a torn last leaf
+ * is cut off at the next start, and a delivery that was not noted is repeated and answered the same.
+ * @module
+ */
+import {
+  closeSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import * as v from 'valibot'
+import type { Hex } from '#protocol/bytes.ts'
+import { type EarningsHeadMessage, EarningsHeadSchema } from '#protocol/wire/agentApi.ts'
+import { parseJson, toJson } from '#protocol/wire/json.ts'
+
+const LEAF_BYTES = 32
+const DeliveredSchema = v.record(v.string(), v.number())
+
+export class EnclaveOutbox {
+  readonly enclave: Hex
+  readonly #folder: string
+  readonly #leaves: number
+  #size: number
+  #head: EarningsHeadMessage | undefined
+  #delivered: Record<string, number>
+
+  constructor(folder: string, enclave: Hex) {
+    this.enclave = enclave
+    this.#folder = join(folder, enclave)
+    mkdirSync(this.#folder, { recursive: true })
+    this.#leaves = openSync(join(this.#folder, 'leaves.bin'), 'a+')
+    const { size } = statSync(join(this.#folder, 'leaves.bin'))
+    this.#size = Math.floor(size / LEAF_BYTES)
+    if (size % LEAF_BYTES !== 0) ftruncateSync(this.#leaves, this.#size * LEAF_BYTES)
+    this.#head = this.#read('head.json', (text) => parseJson(EarningsHeadSchema, text, 'stored head'))
+    this.#delivered = this.#read('delivered.json', (text) => parseJson(DeliveredSchema, text, 'delivery marks')) ?? {}
+  }
+
+  /** Leaves stored durably. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** The newest head whose leaves are all here. */
+  get head(): EarningsHeadMessage | undefined {
+    return this.#head
+  }
+
+  /** Appends leaves that begin at `from`, and notes `head` once its leaves are all here. Durable when it returns. */
+  store(from: number, leaves: Uint8Array, head: EarningsHeadMessage | undefined): void {
+    if (from > this.#size) throw new RangeError(`expected leaves from ${this.#size}, got ${from}`)
+    const fresh = leaves.subarray((this.#size - from) * LEAF_BYTES)
+    if (fresh.length > 0) {
+      writeSync(this.#leaves, fresh)
+      fsyncSync(this.#leaves)
+      this.#size += fresh.length / LEAF_BYTES
+    }
+    const isNewer = head !== undefined && (this.#head === undefined || head.size > this.#head.size)
+    if (isNewer && head.size <= BigInt(this.#size)) {
+      this.#replace('head.json', toJson(head))
+      this.#head = head
+    }
+  }
+
+  /** The leaves from `from` up to `to`. */
+  read(from: number, to: number): Uint8Array {
+    const bytes = new Uint8Array((to - from) * LEAF_BYTES)
+    readSync(this.#leaves, bytes, 0, bytes.length, from * LEAF_BYTES)
+    return bytes
+  }
+
+  deliveredTo(aggregator: string): number {
+    return this.#delivered[aggregator] ?? 0
+  }
+
+  noteDelivered(aggregator: string, size: number): void {
+    this.#delivered = { ...this.#delivered, [aggregator]: size }
+    this.#replace('delivered.json', JSON.stringify(this.#delivered))
+  }
+
+  close(): void {
+    closeSync(this.#leaves)
+  }
+
+  #read<T>(name: string, parse: (text: string) => T): T | undefined {
+    let text: string
+    try {
+      text = readFileSync(join(this.#folder, name), 'utf8')
+    } catch {
+      // Not written yet.
+      return undefined
+    }
+    return parse(text)
+  }
+
+  #replace(name: string, text: string): void {
+    const path = join(this.#folder, name)
+    const file = openSync(`${path}.new`, 'w')
+    writeFileSync(file, text)
+    fsyncSync(file)
+    closeSync(file)
+    renameSync(`${path}.new`, path)
+  }
+}
+
+/** Every enclave that ever had an outbox here: those of earlier boots may still have something to deliver. */
+export function openOutboxes(folder: string): Map<Hex, EnclaveOutbox> {
+  mkdirSync(folder, { recursive: true })
+  const names = readdirSync(folder).filter((name): name is Hex => /^0x[0-9a-f]{40}$/.test(name))
+  return new Map(names.map((name) => [name, new EnclaveOutbox(folder, name)]))
+}

@@ -1,0 +1,84 @@
+/** The operator agent's HTTP calls: its gateway, its aggregators, the appointed verifier. Each is bounded in time and size. @module */
+import * as v from 'valibot'
+import { AppError } from '#node/appError.ts'
+import { type Hex, toBase64 } from '#protocol/bytes.ts'
+import {
+  type AgentLog,
+  AgentLogSchema,
+  type AgentStatus,
+  AgentStatusSchema,
+  EvidenceAnswerSchema,
+} from '#protocol/wire/agentApi.ts'
+import { ApiErrorSchema, type HeadDelivery, HeadReceivedSchema } from '#protocol/wire/aggregatorApi.ts'
+import { parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
+
+const TIMEOUT_MS = 10_000
+
+export type GatewayAgent = {
+  status(): Promise<AgentStatus>
+  renewEvidence(nonce: Hex): Promise<Uint8Array>
+  log(from: number): Promise<AgentLog>
+  acknowledge(size: number): Promise<void>
+}
+
+/** The enclave's agent interface. Every call throws `AppError` (`PEER_FAILED`, retryable). */
+export function connectGateway(url: string): GatewayAgent {
+  return {
+    status: async () => parseJson(AgentStatusSchema, await call(url, '/agent/status'), 'gateway status'),
+    async renewEvidence(nonce) {
+      const answer = await call(url, '/agent/evidence', { nonce })
+      return parseJson(EvidenceAnswerSchema, answer, 'gateway evidence').document
+    },
+    log: async (from) => parseJson(AgentLogSchema, await call(url, `/agent/log?from=${from}`), 'gateway log'),
+    async acknowledge(size) {
+      await call(url, '/agent/acknowledged', { size: BigInt(size) })
+    },
+  }
+}
+
+/** What the registry takes in place of the document's verification on chain: `hints` of AppointedVerifier. */
+const AppraisalSchema: Schema<{ hints: Hex }> = v.object({
+  hints: v.pipe(
+    v.string(),
+    v.regex(/^0x(?:[0-9a-f]{2}){1,4096}$/),
+    v.transform((text) => text as Hex),
+  ),
+})
+
+/** Asks the appointed verifier to verify the document. Throws `AppError` (`PEER_FAILED`) with its reason. */
+export async function appraise(url: string, document: Uint8Array): Promise<Hex> {
+  const answer = await call(url, '/v1/appraisals', { document: toBase64(document) })
+  return parseJson(AppraisalSchema, answer, 'appraisal').hints
+}
+
+export type Delivered = { readonly size: number } | { readonly gapAt: number }
+
+/** Delivers a head with its leaves. Answers how far the aggregator is, or where its copy ends when ours began too late. */
+export async function deliver(url: string, delivery: HeadDelivery): Promise<Delivered> {
+  const response = await post(url, '/v1/heads', { ...delivery, leaves: toBase64(delivery.leaves) })
+  const text = await response.text()
+  if (response.ok) return { size: Number(parseJson(HeadReceivedSchema, text, 'aggregator answer').size) }
+  const { error } = parseJson(ApiErrorSchema, text, 'aggregator error')
+  if (error.code === 'GAP' && error.expectedFrom !== undefined) return { gapAt: Number(error.expectedFrom) }
+  throw new AppError('PEER_FAILED', `the aggregator refused the head: ${error.code}`, { retryable: true })
+}
+
+async function call(url: string, path: string, body?: unknown): Promise<string> {
+  const response = await post(url, path, body)
+  const text = await response.text()
+  if (response.ok) return text
+  throw new AppError('PEER_FAILED', `${path} answered ${response.status}: ${text.slice(0, 300)}`, { retryable: true })
+}
+
+async function post(url: string, path: string, body?: unknown): Promise<Response> {
+  try {
+    return await fetch(new URL(path, url), {
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+      ...(body === undefined
+        ? {}
+        : { method: 'POST', body: toJson(body), headers: { 'content-type': 'application/json' } }),
+    })
+  } catch (cause) {
+    throw new AppError('PEER_FAILED', `no answer from ${path}`, { cause, retryable: true })
+  }
+}
