@@ -2,6 +2,7 @@
 import * as v from 'valibot'
 import type { Hex } from '#protocol/bytes.ts'
 import { type PriceList, PriceListSchema } from '#protocol/prices.ts'
+import type { ClaimSource } from '#protocol/receipt/receipt.ts'
 import { address, type Schema } from '#protocol/wire/json.ts'
 import type { TickPolicy } from './receiptLog.ts'
 
@@ -32,15 +33,16 @@ export type BackendConfig =
   /** The demo model in this process; another GGUF file by `modelPath`. */
   | { readonly kind: 'embedded'; readonly modelPath?: string }
   /**
-   * Any OpenAI-compatible server. `origin` makes the claim "proxied": the TLS host name that answers. Without it the operator vouches.
-   * The key is read from `apiKeyFile`.
+   * Any OpenAI-compatible server, by its base URL with the version. `source` says who vouches for the model: "measured" for a server inside
+   * the same image on loopback, "proxied" for an https host, "operator" otherwise. The key is read from `apiKeyFile`.
    */
   | {
       readonly kind: 'openai'
       readonly url: string
       readonly models: readonly UpstreamModelConfig[]
-      readonly origin?: string
+      readonly source: ClaimSource
       readonly apiKeyFile?: string
+      readonly cacheFields?: boolean
     }
 
 export type UpstreamModelConfig = {
@@ -86,8 +88,9 @@ const backend: Schema<BackendConfig> = v.variant('kind', [
       v.array(v.object({ name, upstreamName: v.exactOptional(name), contextTokens: v.exactOptional(positive) })),
       v.minLength(1),
     ),
-    origin: v.exactOptional(name),
+    source: v.picklist(['measured', 'proxied', 'operator']),
     apiKeyFile: v.exactOptional(v.string()),
+    cacheFields: v.exactOptional(v.boolean()),
   }),
 ])
 

@@ -5,21 +5,12 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Attester } from '#node/attesters/attester.ts'
+import { generateGatewayKey, KeyRing } from '#node/sealing/keyRing.ts'
 import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import { ENCLAVE_ROLE, hashStatement } from '#protocol/evidence/statement.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
-import type { GatewayKey } from '#protocol/sealing/exchange.ts'
-import { encodeKeyConfigList } from '#protocol/sealing/keyConfig.ts'
-import {
-  AEAD_AES_128_GCM,
-  AEAD_CHACHA20_POLY1305,
-  KDF_HKDF_SHA256,
-  KEM_X_WING,
-  KEM_X25519,
-  type MaybeBytes,
-  type SealingSuites,
-} from '#protocol/sealing/suite.ts'
+import { KEM_X_WING, KEM_X25519, type SealingSuites } from '#protocol/sealing/suite.ts'
 import type { AgentStatus, PublicEvidence, Statement } from '#protocol/wire/agentApi.ts'
 
 /** Whose enclave this is and where its receipts settle. */
@@ -33,8 +24,8 @@ export type EnclaveBinding = {
 export type Enclave = {
   readonly statement: Statement
   readonly privateKey: Uint8Array
-  /** By key identifier: X-Wing first, X25519 for clients without it. */
-  readonly keys: ReadonlyMap<number, GatewayKey>
+  /** X-Wing first, X25519 for clients without it. */
+  readonly keys: KeyRing
   /** The `application/ohttp-keys` document. */
   readonly keyConfigs: Uint8Array
   readonly status: AgentStatus
@@ -48,11 +39,14 @@ export type Enclave = {
 export async function bootEnclave(
   binding: EnclaveBinding,
   attester: Attester,
-  suites: SealingSuites<MaybeBytes>,
+  suites: SealingSuites<Uint8Array>,
 ): Promise<Enclave> {
   const privateKey = new Uint8Array(randomBytes(32))
-  const keys = await makeSealingKeys(suites)
-  const keyConfigs = encodeKeyConfigList([...keys.values()].map((key) => key.config))
+  const keys = new KeyRing()
+  for (const [keyId, kemId] of [KEM_X_WING, KEM_X25519].entries()) {
+    keys.add(await generateGatewayKey(suites, keyId, kemId))
+  }
+  const keyConfigs = keys.encode()
   const statement: Statement = {
     ...binding,
     role: 'gateway',
@@ -75,17 +69,4 @@ export async function bootEnclave(
       return document
     },
   }
-}
-
-async function makeSealingKeys(suites: SealingSuites<MaybeBytes>): Promise<Map<number, GatewayKey>> {
-  const symmetric = [
-    { kdfId: KDF_HKDF_SHA256, aeadId: AEAD_AES_128_GCM },
-    { kdfId: KDF_HKDF_SHA256, aeadId: AEAD_CHACHA20_POLY1305 },
-  ]
-  const keys = new Map<number, GatewayKey>()
-  for (const [keyId, kemId] of [KEM_X_WING, KEM_X25519].entries()) {
-    const pair = await suites.generateKeyPair(kemId)
-    keys.set(keyId, { config: { keyId, kemId, publicKey: pair.publicKey, suites: symmetric }, pair })
-  }
-  return keys
 }

@@ -65,6 +65,11 @@ export class ReceiptLog {
     return this.#kept.length + this.#waiting.length < this.#options.leavesKeptMax
   }
 
+  /** Whether the operator holds every leaf durably. */
+  get isHandedOver(): boolean {
+    return this.#keptFrom === this.#edge.size
+  }
+
   /** Appends a leaf (32 bytes) with its fee in units, and answers its place once a head over it is signed. */
   issue(leaf: Uint8Array, fee: bigint): Promise<IssuedReceipt> {
     if (!this.hasRoom) return Promise.reject(new ReceiptLogError('LOG_FULL', 'the operator has not fetched the log'))

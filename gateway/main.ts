@@ -1,0 +1,99 @@
+/** Starts a gateway. Configuration: config.ts. @module */
+import { fileURLToPath } from 'node:url'
+import { createDevelopmentAttester } from '#node/attesters/development.ts'
+import { loadDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
+import { measureSources } from '#node/attesters/sourcePcrs.ts'
+import { errorFields } from '#node/log.ts'
+import { DRAIN_MS, runRole } from '#node/role.ts'
+import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
+import { SEALED_SERVER_LIMITS } from '#node/sealing/openHttpRequest.ts'
+import { ReplayMemory } from '#node/sealing/replayMemory.ts'
+import { createSealedServer } from '#node/sealing/sealedServer.ts'
+import { startServer } from '#node/server.ts'
+import { serializePriceList } from '#protocol/prices.ts'
+import { createAgentApp } from './agentApp.ts'
+import { createGatewayApp } from './app.ts'
+import { GatewayConfigSchema } from './config.ts'
+import { bootEnclave } from './enclave.ts'
+import { openModels } from './models.ts'
+import { createReceiptIssuer } from './receiptIssuer.ts'
+import { ReceiptLog } from './receiptLog.ts'
+import { createTarget, shapeError } from './target.ts'
+
+const REPOSITORY = fileURLToPath(new URL('../', import.meta.url))
+
+await runRole('gateway', GatewayConfigSchema, async (config, log) => {
+  const { chain, limits } = config
+  const models = openModels(config.backends, config.prices)
+  const suites = createNodeSuites()
+  const attester = createDevelopmentAttester({
+    pcrs: measureSources(REPOSITORY),
+    root: loadDevelopmentRoot(config.attester.rootFile, Math.floor(Date.now() / 1000)),
+    now: Date.now,
+  })
+  const enclave = await bootEnclave(chain, attester, suites)
+  const receipts = new ReceiptLog({
+    enclave: enclave.statement.enclave,
+    privateKey: enclave.privateKey,
+    domain: chain,
+    tick: config.tick,
+    leavesKeptMax: limits.leavesKeptMax,
+  })
+  let isDraining = false
+  const nowSeconds = () => Date.now() / 1000
+  const priceList = serializePriceList(config.prices)
+  const target = createTarget({
+    models,
+    priceList,
+    issuer: createReceiptIssuer(enclave.statement, priceList, receipts),
+    answersMax: limits.answersMax,
+    refusesBecause: () => {
+      if (isDraining) return 'the gateway is stopping: try another one'
+      return receipts.hasRoom ? undefined : "the gateway's operator does not fetch its log: try another one"
+    },
+    nowSeconds,
+  })
+  const sealed = createSealedServer({
+    keys: enclave.keys,
+    suites,
+    replay: new ReplayMemory(Date.now, {
+      windowSeconds: limits.dateWindowSeconds,
+      entriesPerKeyMax: limits.replaysMax,
+    }),
+    handle: target.handle,
+    limits: {
+      ...SEALED_SERVER_LIMITS,
+      contentBytesMax: limits.requestBytesMax,
+      // Chunk lengths and tags add less than a hundredth; padding up to the next class less than a tenth.
+      messageBytesMax: Math.ceil(limits.requestBytesMax * 1.2) + 65_536,
+    },
+    shapeError,
+    onRefused: (code) => log.warn('request refused', { code }),
+    onFault: (error) => log.warn('answer failed', errorFields(error)),
+  })
+  const notReady = () => [
+    ...(isDraining ? ['draining'] : []),
+    ...(enclave.evidence() === undefined ? ['no evidence yet: the operator agent has not asked for it'] : []),
+    ...(receipts.hasRoom ? [] : ['the log is full: the operator agent does not fetch it']),
+  ]
+  const server = await startServer(createGatewayApp(enclave, sealed, notReady), config.listen)
+  const agentServer = await startServer(createAgentApp(enclave, receipts, log), config.agentListen)
+  const ticker = setInterval(() => receipts.tick(nowSeconds()), 250)
+  log.info('listening', { url: server.url, enclave: enclave.statement.enclave, models: models.size })
+  return {
+    async close() {
+      isDraining = true
+      await server.close(DRAIN_MS)
+      // The last receipts get their head at once, and the operator agent a moment to fetch it.
+      receipts.tick(Number.POSITIVE_INFINITY)
+      await waitUntil(() => receipts.isHandedOver, 2_000)
+      clearInterval(ticker)
+      await agentServer.close(1_000)
+    },
+  }
+})
+
+async function waitUntil(condition: () => boolean, timeoutMs: number): Promise<void> {
+  const deadline = performance.now() + timeoutMs
+  while (!condition() && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 50))
+}

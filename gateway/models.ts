@@ -1,0 +1,57 @@
+/** From the configuration to the models served: backends, and one price for each model. @module */
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { AppError } from '#node/appError.ts'
+import type { PriceList } from '#protocol/prices.ts'
+import type { Backend } from './backends/backend.ts'
+import { createEmbeddedBackend } from './backends/embedded/embeddedBackend.ts'
+import { createOpenaiBackend } from './backends/openai.ts'
+import type { BackendConfig } from './config.ts'
+import type { ServedModel } from './target.ts'
+
+/** Starts every backend and pairs its models with their prices. Throws `AppError` (`BAD_CONFIG`) for a mistake in the configuration. */
+export function openModels(backends: readonly BackendConfig[], prices: PriceList): Map<string, ServedModel> {
+  const served = new Map<string, ServedModel>()
+  for (const config of backends) {
+    const backend = openBackend(config)
+    for (const { name, claim } of backend.models) {
+      const price = prices.models.find((entry) => entry.model === name)
+      if (price === undefined) throw new AppError('BAD_CONFIG', `the price list has no price for the model ${name}`)
+      if (served.has(name)) throw new AppError('BAD_CONFIG', `two backends serve a model called ${name}`)
+      const origin = claim.source === 'proxied' ? claim.origin : undefined
+      if (price.source !== claim.source || price.origin !== origin) {
+        throw new AppError(
+          'BAD_CONFIG',
+          `the price list claims ${price.source} for ${name}, but its backend can only claim ${claim.source}`,
+        )
+      }
+      served.set(name, { backend, price })
+    }
+  }
+  const unserved = prices.models.find((entry) => !served.has(entry.model))
+  if (unserved !== undefined) throw new AppError('BAD_CONFIG', `no backend serves ${unserved.model}, which has a price`)
+  return served
+}
+
+function openBackend(config: BackendConfig): Backend {
+  try {
+    if (config.kind === 'embedded') {
+      // Only the shipped model is part of the measured sources; any other file is the operator's word.
+      return config.modelPath === undefined
+        ? createEmbeddedBackend({ claim: { source: 'measured' } })
+        : createEmbeddedBackend({ modelPath: config.modelPath, claim: { source: 'operator' } })
+    }
+    const { url, models, source, apiKeyFile, cacheFields } = config
+    return createOpenaiBackend({
+      url,
+      models,
+      claim: source,
+      randomBytes: (length) => new Uint8Array(randomBytes(length)),
+      ...(apiKeyFile === undefined ? {} : { apiKey: readFileSync(apiKeyFile, 'utf8').trim() }),
+      ...(cacheFields === undefined ? {} : { cacheFields }),
+    })
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : 'unknown'
+    throw new AppError('BAD_CONFIG', `cannot open the ${config.kind} backend: ${reason}`, { cause })
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * The way in: a sealed `fetch` for any OpenAI-style application.
+ *
+ *   const sealed = await connect({ rpcUrl, relayUrl, registry })
+ *   const openai = new OpenAI({ baseURL: sealed.baseURL, apiKey: 'none', fetch: sealed.fetch })
+ *
+ * @module
+ */
+import { createPublicClient, http, type PublicClient } from 'viem'
+import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
+import type { Hex } from '#protocol/bytes.ts'
+import { createWebSuites } from '#protocol/sealing/webSuites.ts'
+import { parseReceiptFile } from '#protocol/wire/receiptFile.ts'
+import { SealpathError } from './errors.ts'
+import { findGateways, type Network, pickGateway, type TrustedGateway } from './gateway.ts'
+import type { ConnectOptions, Step } from './options.ts'
+import { type ExchangeAccess, exchange, readInnerRequest, SEALED_ORIGIN, type SealedAnswer } from './sealedFetch.ts'
+import { SealedReceipt } from './sealedReceipt.ts'
+
+/** How long a checked gateway is used before registry and evidence are read again. */
+const RECHECK_MS = 300_000
+
+export type SealedClient = {
+  /** Give it to an OpenAI client as `fetch`. Refuses every address outside `baseURL`'s origin. */
+  readonly fetch: (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
+  readonly baseURL: string
+  /** The gateway that requests go to now. */
+  readonly gateway: TrustedGateway
+  /** The verified receipt of a response that `fetch` answered with; settles once its body was read to the end. */
+  receiptOf(response: Response): Promise<SealedReceipt>
+  /** A receipt that was saved before. Throws `WireError` for a malformed file. */
+  openReceipt(json: string): SealedReceipt
+}
+
+/** Reads the registry, checks the evidence of every gateway behind the relay, and picks one. Throws `SealpathError`. */
+export async function connect(options: ConnectOptions): Promise<SealedClient> {
+  const network = await readNetwork(options)
+  const onStep = options.onStep ?? (() => {})
+  const access: ExchangeAccess = {
+    client: network.client,
+    settlement: network.settlement,
+    aggregatorUrl: options.aggregatorUrl,
+    suites: createWebSuites(),
+    padding: options.padding ?? 'private',
+    timeoutMs: options.timeoutMs ?? 120_000,
+    onStep,
+  }
+  const receipts = new WeakMap<Response, Promise<SealedReceipt>>()
+  let gateway = await chooseGateway(network, options, onStep)
+  let checkedAt = performance.now()
+  const choose = async () => {
+    gateway = await chooseGateway(network, options, onStep)
+    checkedAt = performance.now()
+  }
+
+  const send = async (input: RequestInfo | URL, init?: RequestInit): Promise<SealedAnswer> => {
+    const { inner, signal } = await readInnerRequest(input, init, access.padding)
+    if (performance.now() - checkedAt > RECHECK_MS) await choose()
+    try {
+      return await exchange(access, gateway, inner, signal)
+    } catch (error) {
+      if (!(error instanceof SealpathError) || error.code !== 'REQUEST_NOT_OPENED') throw error
+      // The key may have rotated, or the gateway restarted as a new enclave: look again, once.
+      await choose()
+      return exchange(access, gateway, inner, signal)
+    }
+  }
+
+  return {
+    baseURL: `${SEALED_ORIGIN}/v1`,
+    get gateway() {
+      return gateway
+    },
+    async fetch(input, init) {
+      const { response, receipt } = await send(input, init)
+      receipts.set(response, receipt)
+      if (options.onReceipt !== undefined) receipt.then(options.onReceipt).catch(() => undefined)
+      return response
+    },
+    receiptOf(response) {
+      return (
+        receipts.get(response) ??
+        Promise.reject(new SealpathError('BAD_OPTIONS', 'this response did not come from this client'))
+      )
+    },
+    openReceipt: (json) => new SealedReceipt(parseReceiptFile(json), access),
+  }
+}
+
+async function chooseGateway(
+  network: Network,
+  options: ConnectOptions,
+  onStep: (step: Step) => void,
+): Promise<TrustedGateway> {
+  const gateways = await findGateways(network, options.policy ?? {}, BigInt(Math.floor(Date.now() / 1000)))
+  onStep({ kind: 'registry-read', gateways: gateways.length })
+  const gateway = pickGateway(gateways, crypto.getRandomValues(new Uint32Array(1)))
+  const { enclave, operator, isDevelopment } = gateway
+  onStep({ kind: 'gateway-chosen', enclave, operator, isDevelopment })
+  return gateway
+}
+
+/** What the registry says about itself. Throws `SealpathError` (`CHAIN_FAILED`). */
+async function readNetwork({ rpcUrl, relayUrl, registry }: ConnectOptions): Promise<Network> {
+  const client = createPublicClient({ transport: http(rpcUrl) }) as PublicClient
+  try {
+    const [chainId, settlement] = await Promise.all([
+      client.getChainId(),
+      client.readContract({ address: registry, abi: enclaveRegistryAbi, functionName: 'settlement' }),
+    ])
+    return {
+      client,
+      chainId,
+      registry: registry.toLowerCase() as Hex,
+      settlement: settlement.toLowerCase() as Hex,
+      relayUrl,
+    }
+  } catch (cause) {
+    throw new SealpathError('CHAIN_FAILED', 'cannot read the registry: check rpcUrl and the registry address', {
+      cause,
+    })
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * Choosing a gateway: what the relay offers, what the registry admits, what the evidence proves. Only a gateway on which all three
+ * agree is sealed to, and the client picks among those at random: neither relay nor gateway can steer it to a key of their choice.
+ * @module
+ */
+import type { PublicClient } from 'viem'
+import { type LiveEnclave, readLiveGateways } from '#chain/registry.ts'
+import { type Hex, toHex } from '#protocol/bytes.ts'
+import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
+import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
+import { parseNitroDocument } from '#protocol/evidence/nitroDocument.ts'
+import { ENCLAVE_ROLE, verifyStatement } from '#protocol/evidence/statement.ts'
+import { verifyNitroEvidence } from '#protocol/evidence/verifyEvidence.ts'
+import { keccak256 } from '#protocol/hash.ts'
+import { type KeyConfig, parseKeyConfigList } from '#protocol/sealing/keyConfig.ts'
+import { type PublicEvidence, PublicEvidenceSchema } from '#protocol/wire/agentApi.ts'
+import { parseJson } from '#protocol/wire/json.ts'
+import { RelayDirectorySchema } from '#protocol/wire/relayApi.ts'
+import { SealpathError } from './errors.ts'
+import type { GatewayPolicy } from './options.ts'
+
+/** A gateway that may be sealed to. */
+export type TrustedGateway = {
+  readonly enclave: Hex
+  readonly operator: Hex
+  readonly measurement: Hex
+  readonly isDevelopment: boolean
+  /** Its relay resource. */
+  readonly url: URL
+  /** In the gateway's order of preference. */
+  readonly keyConfigs: readonly KeyConfig[]
+}
+
+export type Network = {
+  readonly client: PublicClient
+  readonly chainId: number
+  readonly registry: Hex
+  readonly settlement: Hex
+  readonly relayUrl: string
+}
+
+/** Chains where nothing is at stake. */
+const LOCAL_CHAINS: ReadonlySet<number> = new Set([31_337, 1_337])
+const DOCUMENT_TIMEOUT_MS = 15_000
+const EVIDENCE_AGE_SECONDS_MAX = 7_200
+
+/**
+ * Every gateway behind the relay that registry, evidence and policy agree on. Throws `SealpathError`: `CHAIN_FAILED`, `RELAY_FAILED`; when
+ * none is left, `EVIDENCE_REFUSED` with the reason if there was just one, `NO_GATEWAY` otherwise.
+ */
+export async function findGateways(
+  network: Network,
+  policy: GatewayPolicy,
+  nowSeconds: bigint,
+): Promise<TrustedGateway[]> {
+  const [live, directory] = await Promise.all([readRegistry(network), readDirectory(network.relayUrl)])
+  const refusals: SealpathError[] = []
+  const found = await Promise.all(
+    directory.gateways.map(async ({ path }) => {
+      try {
+        return await checkGateway(network, new URL(path, network.relayUrl), live, policy, nowSeconds)
+      } catch (error) {
+        if (!(error instanceof SealpathError)) throw error
+        refusals.push(error)
+        return undefined
+      }
+    }),
+  )
+  const trusted = found.filter((gateway) => gateway !== undefined)
+  if (trusted.length > 0) return trusted
+  const [only] = refusals
+  if (only !== undefined && refusals.length === 1) throw only
+  throw new SealpathError('NO_GATEWAY', 'no gateway behind this relay agrees with the registry and your policy', {
+    ...(only === undefined ? {} : { cause: only }),
+  })
+}
+
+async function readRegistry({ client, registry }: Network): Promise<LiveEnclave[]> {
+  try {
+    return await readLiveGateways(client, registry)
+  } catch (cause) {
+    throw new SealpathError('CHAIN_FAILED', 'cannot read the registry: check rpcUrl and the registry address', {
+      cause,
+    })
+  }
+}
+
+async function readDirectory(relayUrl: string): Promise<ReturnType<typeof parseDirectory>> {
+  return parseDirectory(await fetchText(new URL('/gateways', relayUrl)))
+}
+
+function parseDirectory(text: string): {
+  readonly operator: string
+  readonly gateways: readonly { readonly name: string; readonly path: string }[]
+} {
+  return parseJson(RelayDirectorySchema, text, 'relay directory')
+}
+
+async function checkGateway(
+  network: Network,
+  url: URL,
+  live: readonly LiveEnclave[],
+  policy: GatewayPolicy,
+  nowSeconds: bigint,
+): Promise<TrustedGateway> {
+  const [evidenceText, keyBytes] = await Promise.all([
+    fetchText(new URL(`${url.pathname}/evidence`, url)),
+    fetchBytes(new URL(`${url.pathname}/ohttp-keys`, url)),
+  ])
+  const evidence = parseJson(PublicEvidenceSchema, evidenceText, 'gateway evidence')
+  const { statement } = evidence
+  const entry = live.find((candidate) => candidate.enclave === statement.enclave)
+  if (entry === undefined) throw refuse('NOT_REGISTERED', 'the registry does not know this enclave as active')
+  checkBinding(network, evidence, entry, toHex(keccak256(keyBytes)))
+  checkPolicy(policy, entry)
+  checkDocument(network, evidence, entry, policy, nowSeconds)
+  return { ...entry, url, keyConfigs: parseKeyConfigList(keyBytes) }
+}
+
+/** Statement, registry and the keys that were served must name the same things. */
+function checkBinding(network: Network, { statement }: PublicEvidence, entry: LiveEnclave, keysHash: Hex): void {
+  const isSameNetwork =
+    statement.chainId === network.chainId &&
+    statement.registry === network.registry &&
+    statement.settlement === network.settlement
+  if (!isSameNetwork) throw refuse('OTHER_NETWORK', 'the gateway is bound to another chain or other contracts')
+  if (statement.role !== 'gateway' || statement.operator !== entry.operator) {
+    throw refuse('STATEMENT_MISMATCH', 'registry and gateway name different operators or roles')
+  }
+  if (!entry.keyConfigs.includes(keysHash)) {
+    throw refuse('KEYS_NOT_REGISTERED', 'the keys that were served are not those in the registry')
+  }
+  // The evidence binds the first document; one announced later is bound by the enclave key's signature in the registry.
+}
+
+function checkPolicy(policy: GatewayPolicy, entry: LiveEnclave): void {
+  if (!allows(policy.measurements, entry.measurement))
+    throw refuse('POLICY', 'your policy does not accept its measurement')
+  if (!allows(policy.operators, entry.operator)) throw refuse('POLICY', 'your policy does not accept its operator')
+  if (!allows(policy.enclaves, entry.enclave)) throw refuse('POLICY', 'your policy does not accept this enclave')
+}
+
+function allows(accepted: readonly Hex[] | undefined, value: Hex): boolean {
+  return accepted === undefined || accepted.some((entry) => entry.toLowerCase() === value.toLowerCase())
+}
+
+function checkDocument(
+  network: Network,
+  { statement, document }: PublicEvidence,
+  entry: LiveEnclave,
+  policy: GatewayPolicy,
+  nowSeconds: bigint,
+): void {
+  const verdict = verifyNitroEvidence(
+    document,
+    {
+      roots: acceptedRoots(network.chainId, policy, document),
+      ageSecondsMax: BigInt(policy.evidenceAgeSecondsMax ?? EVIDENCE_AGE_SECONDS_MAX),
+      measurements: new Set([entry.measurement]),
+    },
+    nowSeconds,
+  )
+  if (!verdict.ok) throw refuse(verdict.code, `the evidence does not verify: ${verdict.message}`)
+  const { chainId, registry } = network
+  const bound = verifyStatement(
+    verdict.evidence.userData,
+    { ...statement, role: ENCLAVE_ROLE[statement.role] },
+    { chainId, registry },
+  )
+  if (!bound.ok) throw refuse(bound.code, 'the evidence does not bind the statement')
+  if ((verdict.evidence.kind === 'development') !== entry.isDevelopment) {
+    throw refuse('KIND_MISMATCH', 'registry and evidence disagree on whether this is a development enclave')
+  }
+}
+
+function acceptedRoots(chainId: number, policy: GatewayPolicy, document: Uint8Array): PinnedRoot[] {
+  if (policy.developmentRoot !== undefined) {
+    return [AWS_NITRO_ROOT, { kind: 'development', certificate: policy.developmentRoot }]
+  }
+  if (!LOCAL_CHAINS.has(chainId)) return [AWS_NITRO_ROOT]
+  try {
+    const [certificate] = parseNitroDocument(document).cabundle
+    return certificate === undefined ? [AWS_NITRO_ROOT] : [AWS_NITRO_ROOT, { kind: 'development', certificate }]
+  } catch {
+    // A malformed document gets its own code from the verifier.
+    return [AWS_NITRO_ROOT]
+  }
+}
+
+async function fetchText(url: URL): Promise<string> {
+  return new TextDecoder().decode(await fetchBytes(url))
+}
+
+async function fetchBytes(url: URL): Promise<Uint8Array> {
+  let response: Response
+  try {
+    response = await fetch(url, { signal: AbortSignal.timeout(DOCUMENT_TIMEOUT_MS) })
+  } catch (cause) {
+    throw new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
+  }
+  if (!response.ok) throw new SealpathError('RELAY_FAILED', `the relay answered ${response.status} for ${url.pathname}`)
+  return new Uint8Array(await response.arrayBuffer())
+}
+
+function refuse(reason: string, message: string): SealpathError {
+  return new SealpathError('EVIDENCE_REFUSED', message, { reason })
+}
+
+/** One of them, each as likely. `random` fills four bytes. */
+export function pickGateway(gateways: readonly TrustedGateway[], random: Uint32Array): TrustedGateway {
+  const gateway = gateways[(random[0] ?? 0) % gateways.length]
+  if (gateway === undefined) throw new SealpathError('NO_GATEWAY', 'there is no gateway to choose from')
+  return gateway
+}

@@ -1,0 +1,45 @@
+/** What a client can choose. @module */
+import type { Hex } from '#protocol/bytes.ts'
+import type { PaddingMode } from '#protocol/shape.ts'
+import type { SealedReceipt } from './sealedReceipt.ts'
+
+export type ConnectOptions = {
+  /** JSON-RPC endpoint of the chain that the registry is on. */
+  readonly rpcUrl: string
+  readonly relayUrl: string
+  /** Address of EnclaveRegistry. Everything else follows from it. */
+  readonly registry: Hex
+  /** Where settled proofs are asked for. Needed for `receipt.settled()` only. An aggregator sees the asker's address and the leaf. */
+  readonly aggregatorUrl?: string
+  readonly policy?: GatewayPolicy
+  /** How answers look on the wire. `private` unless told. */
+  readonly padding?: PaddingMode
+  /** How long a gateway may take to begin its answer, in milliseconds; 120,000 unless told. */
+  readonly timeoutMs?: number
+  /** Told of each step, for user interfaces. */
+  readonly onStep?: (step: Step) => void
+  /** Told of each verified receipt. */
+  readonly onReceipt?: (receipt: SealedReceipt) => void
+}
+
+/** Which gateways are good enough. What is left out is not asked for. Hex is compared without regard to case. */
+export type GatewayPolicy = {
+  readonly measurements?: readonly Hex[]
+  readonly operators?: readonly Hex[]
+  readonly enclaves?: readonly Hex[]
+  /**
+   * A development root to accept, DER: documents under it prove the format, not an enclave. On a local chain (31337, 1337) the one that
+   * the gateway shows is accepted, because nothing is at stake there; anywhere else none is, unless named here.
+   */
+  readonly developmentRoot?: Uint8Array
+  /** Oldest evidence, in seconds; two hours unless told. */
+  readonly evidenceAgeSecondsMax?: number
+}
+
+export type Step =
+  | { readonly kind: 'registry-read'; readonly gateways: number }
+  | { readonly kind: 'gateway-chosen'; readonly enclave: Hex; readonly operator: Hex; readonly isDevelopment: boolean }
+  | { readonly kind: 'request-sealed'; readonly bytes: number; readonly postQuantum: boolean }
+  | { readonly kind: 'answer-begun'; readonly status: number }
+  | { readonly kind: 'receipt-verified'; readonly leaf: Hex; readonly feeUnits: bigint }
+  | { readonly kind: 'operators-coincide'; readonly operator: string }
