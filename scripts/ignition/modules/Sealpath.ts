@@ -1,8 +1,20 @@
 /** Deployment of the whole protocol: registry, vault, settlement, the view of proofs, and the example that pays a bounty. @module */
 import { buildModule } from '@nomicfoundation/hardhat-ignition/modules'
+import type { IgnitionModule, NamedArtifactContractDeploymentFuture } from '@nomicfoundation/ignition-core'
+
+type Deployed<Name extends string> = NamedArtifactContractDeploymentFuture<Name>
+
+type SealpathContracts = {
+  verifier: Deployed<'AppointedVerifier'>
+  registry: Deployed<'EnclaveRegistry'>
+  vault: Deployed<'CreditVault'>
+  settlement: Deployed<'ReceiptSettlement'>
+  inference: Deployed<'InferenceVerifier'>
+  bounty: Deployed<'FixedPromptBounty'>
+}
 
 /** The deployer owns registry and vault until the deploy script hands them on. Parameters: protocol, appointed, token, approvalDelay, keyConfigsDelay, allowsDevelopment, protocolBps, settlerBps. */
-const Sealpath: ReturnType<typeof buildModule> = buildModule('Sealpath', (m) => {
+const Sealpath: IgnitionModule<'Sealpath', string, SealpathContracts> = buildModule('Sealpath', (m) => {
   const owner = m.getAccount(0)
   const token = m.getParameter<string>('token')
 

@@ -1,0 +1,103 @@
+/** Deploys the protocol with Hardhat Ignition and writes the deployment file. Resumable: Ignition keeps a journal per chain. @module */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { parseArgs } from 'node:util'
+import { network } from 'hardhat'
+import type { Deployment } from '#chain/deployment.ts'
+import { toJson } from '#protocol/wire/json.ts'
+import Sealpath from './ignition/modules/Sealpath.ts'
+import TestToken from './ignition/modules/TestToken.ts'
+
+export type DeployOptions = {
+  /** A network of hardhat.config.ts. */
+  readonly network: string
+  /** Where the deployment file goes. */
+  readonly out: string
+  /** OPG's address; left out on local chains only, where a test token is deployed. */
+  readonly token?: string
+  /** Whose attestation results count. */
+  readonly appointed: string
+  /** Who draws the protocol's share. */
+  readonly protocol: string
+}
+
+const LOCAL_CHAINS = new Set([31_337, 1_337])
+const APPROVAL_DELAY_SECONDS = 2 * 86_400
+const KEY_CONFIGS_DELAY_SECONDS = 3_600
+const PROTOCOL_BPS = 500
+const SETTLER_BPS = 100
+
+/** Deploys, or finishes a deployment that was cut, and answers where everything is. */
+export async function deploy(options: DeployOptions): Promise<Deployment> {
+  const { ignition, viem } = await network.connect({ network: options.network })
+  const client = await viem.getPublicClient()
+  const chainId = await client.getChainId()
+  const isLocal = LOCAL_CHAINS.has(chainId)
+  const fromBlock = await client.getBlockNumber()
+  const token = options.token ?? (await deployTestToken(isLocal, () => ignition.deploy(TestToken)))
+  const deployed = await ignition.deploy(Sealpath, {
+    parameters: {
+      Sealpath: {
+        token,
+        appointed: options.appointed,
+        protocol: options.protocol,
+        approvalDelay: isLocal ? 0 : APPROVAL_DELAY_SECONDS,
+        keyConfigsDelay: isLocal ? 0 : KEY_CONFIGS_DELAY_SECONDS,
+        allowsDevelopment: isLocal,
+        protocolBps: PROTOCOL_BPS,
+        settlerBps: SETTLER_BPS,
+      },
+    },
+  })
+  const deployment: Deployment = {
+    chainId,
+    registry: addressOf(deployed.registry),
+    settlement: addressOf(deployed.settlement),
+    vault: addressOf(deployed.vault),
+    token: token as `0x${string}`,
+    inference: addressOf(deployed.inference),
+    bounty: addressOf(deployed.bounty),
+    verifier: addressOf(deployed.verifier),
+    fromBlock,
+  }
+  mkdirSync(dirname(options.out), { recursive: true })
+  writeFileSync(options.out, `${toJson(deployment, 2)}\n`)
+  return deployment
+}
+
+function addressOf(contract: { readonly address: `0x${string}` }): `0x${string}` {
+  return contract.address
+}
+
+async function deployTestToken(isLocal: boolean, run: () => Promise<{ token: { address: string } }>): Promise<string> {
+  if (!isLocal) throw new Error('give the address of OPG with --token: a test token is for local chains only')
+  const { token } = await run()
+  return token.address
+}
+
+if (process.argv[1] === new URL(import.meta.url).pathname) {
+  const { values } = parseArgs({
+    options: {
+      network: { type: 'string', default: 'localhost' },
+      out: { type: 'string', default: '.sealpath/deployment.json' },
+      token: { type: 'string' },
+      appointed: { type: 'string' },
+      protocol: { type: 'string' },
+    },
+  })
+  const { appointed, protocol, token } = values
+  if (appointed === undefined || protocol === undefined) {
+    process.stderr.write(
+      'usage: deploy --network NAME --appointed ADDRESS --protocol ADDRESS [--token ADDRESS] [--out FILE]\n',
+    )
+    process.exit(2)
+  }
+  const deployment = await deploy({
+    network: values.network,
+    out: values.out,
+    appointed,
+    protocol,
+    ...(token === undefined ? {} : { token }),
+  })
+  process.stdout.write(`${toJson(deployment, 2)}\n`)
+}

@@ -1,0 +1,239 @@
+/**
+ * `npm start`: the whole main job in one terminal. Starts the local network, sends one sealed chat, waits until its receipt settles, asks
+ * a contract to verify it, and then runs on until Ctrl-C.
+ *
+ *   --once               exit 0 after the proof
+ *   --fault aggregator   kill and restart the aggregator in the middle; the end is the same
+ *   --port N             first of ten ports; 8545 unless told
+ *   --prompt TEXT        what to ask
+ *
+ * @module
+ */
+import { parseArgs } from 'node:util'
+import { inferenceVerifierAbi, receiptSettlementAbi } from '#chain/generated/abis.ts'
+import { settledProofArgument } from '#chain/proof.ts'
+import type { ProofBundle } from '#protocol/wire/receiptFile.ts'
+import { connect, type SealedClient } from '../offchain/sdk/connect.ts'
+import type { SealedReceipt } from '../offchain/sdk/sealedReceipt.ts'
+import { DEMO_MODEL } from './local/demoPrices.ts'
+import { type LocalNetwork, startLocalNetwork } from './local/network.ts'
+import { StartError } from './local/processes.ts'
+
+const DEFAULT_PROMPT = 'In one sentence, what is Sealpath?'
+const FINALITY_SETTLED = 2
+
+type Arguments = {
+  readonly once: boolean
+  readonly fault: 'aggregator' | undefined
+  readonly port: number
+  readonly prompt: string
+}
+
+const startedAt = performance.now()
+let network: LocalNetwork | undefined
+let isStopping = false
+const starting = new AbortController()
+
+process.on('SIGINT', () => void interrupt())
+process.on('SIGTERM', () => void interrupt())
+
+try {
+  await main(readArguments())
+} catch (error) {
+  await fail(error)
+}
+
+async function main(args: Arguments): Promise<void> {
+  requireNode24()
+  network = await startLocalNetwork({
+    port: args.port,
+    onStep: step,
+    onCrash: (error) => void fail(error),
+    signal: starting.signal,
+  })
+  const sealed = await connectSealed(network)
+  const receipt = await chat(sealed, args.prompt)
+  if (args.fault === 'aggregator') await killAggregator(network)
+  const proof = await settle(network, receipt)
+  await verifyByContract(network, receipt, proof)
+  if (args.once) return stop(0)
+  printWhatNext(network, receipt)
+}
+
+async function connectSealed({ urls, deployment }: LocalNetwork): Promise<SealedClient> {
+  const sealed = await connect({
+    rpcUrl: urls.rpc,
+    relayUrl: urls.relay,
+    registry: deployment().registry,
+    aggregatorUrl: urls.aggregator,
+  })
+  const kind = sealed.gateway.isDevelopment ? 'development root: format proven, no hardware' : 'AWS Nitro'
+  step('evidence verified by the client', kind)
+  return sealed
+}
+
+/** Sends one sealed streaming chat and prints the tokens as they arrive. */
+async function chat(sealed: SealedClient, prompt: string): Promise<SealedReceipt> {
+  process.stdout.write(`\n  you     ${prompt}\n  answer  `)
+  const begun = performance.now()
+  let firstTokenMs: number | undefined
+  const response = await sealed.fetch(`${sealed.baseURL}/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      model: DEMO_MODEL,
+      stream: true,
+      temperature: 0,
+      messages: [{ role: 'user', content: prompt }],
+    }),
+  })
+  if (!response.ok || response.body === null) throw new StartError(`the gateway answered: ${await response.text()}`)
+  for await (const text of contentOf(response.body)) {
+    firstTokenMs ??= performance.now() - begun
+    process.stdout.write(text)
+  }
+  process.stdout.write('\n\n')
+  const receipt = await sealed.receiptOf(response)
+  const { promptTokens, completionTokens } = receipt.file.private
+  step(
+    'sealed chat answered',
+    `first token ${Math.round(firstTokenMs ?? 0)} ms, ${promptTokens} + ${completionTokens} tokens, fee ${receipt.file.private.fee} units`,
+  )
+  step('receipt verified by the client', `leaf ${receipt.leaf}`)
+  return receipt
+}
+
+/** The text pieces of an OpenAI event stream. */
+async function* contentOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  let rest = ''
+  for await (const piece of body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)) {
+    rest += piece
+    const lines = rest.split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) {
+      if (!line.startsWith('data: ') || line === 'data: [DONE]') continue
+      const chunk = JSON.parse(line.slice('data: '.length)) as { choices: { delta: { content?: string } }[] }
+      const content = chunk.choices[0]?.delta.content
+      if (content !== undefined && content !== null) yield content
+    }
+  }
+}
+
+async function killAggregator(running: LocalNetwork): Promise<void> {
+  await running.kill(running.children.aggregator)
+  step('aggregator killed', 'as by kill -9')
+  await running.restartAggregator()
+  step('aggregator restarted', 'on the same database')
+}
+
+async function settle(running: LocalNetwork, receipt: SealedReceipt): Promise<ProofBundle> {
+  const proof = await receipt.settled({ timeoutMs: 120_000 })
+  const { batch, transaction, block } = proof.settled
+  const { gasUsed } = await running.client.getTransactionReceipt({ hash: transaction })
+  step('receipt settled', `batch ${batch} in block ${block}, ${gasUsed} gas for ${proof.settled.batchSize} head`)
+  return proof
+}
+
+async function verifyByContract(running: LocalNetwork, receipt: SealedReceipt, proof: ProofBundle): Promise<void> {
+  const { inference, settlement } = running.deployment()
+  const argument = settledProofArgument(proof.receipt, proof.settled)
+  const status = await running.client.readContract({
+    address: inference,
+    abi: inferenceVerifierAbi,
+    functionName: 'settled',
+    args: [argument],
+  })
+  const account = await running.client.readContract({
+    address: settlement,
+    abi: receiptSettlementAbi,
+    functionName: 'accountOf',
+    args: [proof.receipt.public.enclave],
+  })
+  step('operator credited', `${account.credited} units of ${account.earned} earned`)
+  const { gasUsed } = await running.client.getTransactionReceipt({ hash: proof.settled.transaction })
+  const verdict = status.finality === FINALITY_SETTLED && !status.isCompromised ? 'yes' : 'no'
+  process.stdout.write(
+    `\nleaf ${receipt.leaf}, batch ${proof.settled.batch}, gas per head ${gasUsed / proof.settled.batchSize}, verified by contract: ${verdict}\n`,
+  )
+  if (verdict === 'no') throw new StartError('the contract does not accept the proof')
+}
+
+function printWhatNext({ urls, deployment }: LocalNetwork, receipt: SealedReceipt): void {
+  process.stdout.write(`
+Running on until Ctrl-C:
+  chain       ${urls.rpc}
+  relay       ${urls.relay}/gateways
+  aggregator  ${urls.aggregator}/v1/status
+
+See the settled proof:
+  curl ${urls.aggregator}/v1/proofs/${receipt.leaf}
+
+Ask more, sealed, with the official OpenAI client (from this folder):
+  npx node --input-type=module -e "
+    import OpenAI from 'openai'
+    import { connect } from './offchain/sdk/connect.ts'
+    const sealed = await connect({ rpcUrl: '${urls.rpc}', relayUrl: '${urls.relay}', registry: '${deployment().registry}' })
+    const openai = new OpenAI({ baseURL: sealed.baseURL, apiKey: 'none', fetch: sealed.fetch })
+    const answer = await openai.chat.completions.create({ model: '${DEMO_MODEL}', messages: [{ role: 'user', content: 'How does a receipt settle?' }] })
+    console.log(answer.choices[0].message.content)
+  "
+`)
+}
+
+function step(what: string, detail = ''): void {
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1).padStart(6)
+  process.stdout.write(`${seconds} s  ${what.padEnd(32)}${detail}\n`)
+}
+
+function readArguments(): Arguments {
+  try {
+    const { values } = parseArgs({
+      options: {
+        once: { type: 'boolean', default: false },
+        fault: { type: 'string' },
+        port: { type: 'string', default: '8545' },
+        prompt: { type: 'string', default: DEFAULT_PROMPT },
+      },
+    })
+    const port = Number(values.port)
+    if (!Number.isInteger(port) || port < 1024 || port > 65_500)
+      throw new StartError('--port must be a number from 1024 to 65500')
+    if (values.fault !== undefined && values.fault !== 'aggregator')
+      throw new StartError('--fault knows only: aggregator')
+    return { once: values.once, fault: values.fault, port, prompt: values.prompt }
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : 'bad arguments'}\n`)
+    process.exit(2)
+  }
+}
+
+function requireNode24(): void {
+  if (Number(process.versions.node.split('.')[0]) < 24) {
+    throw new StartError('this needs Node 24, which npm brings along: start it as `npm start`')
+  }
+}
+
+/** During the start only the start itself knows what there is to stop. */
+async function interrupt(): Promise<void> {
+  if (network === undefined) starting.abort()
+  else await stop(0)
+}
+
+async function fail(error: unknown): Promise<void> {
+  if (isStopping) return
+  const sentence = error instanceof Error ? error.message : 'unknown failure'
+  process.stderr.write(`\nsealpath: ${sentence}\n`)
+  if (!(error instanceof StartError) && error instanceof Error && process.env.DEBUG)
+    process.stderr.write(`${error.stack}\n`)
+  await stop(1)
+}
+
+async function stop(code: number): Promise<void> {
+  if (isStopping) return
+  isStopping = true
+  if (network !== undefined) {
+    process.stdout.write('\nstopping every role\n')
+    await network.stop()
+  }
+  process.exit(code)
+}
