@@ -1,0 +1,43 @@
+/** `sealpath deploy`: the contracts onto a chain, by Hardhat Ignition. @module */
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { addressOf, type Command, readArguments, UsageError } from '../command.ts'
+
+export const deploy: Command = {
+  name: 'deploy',
+  summary: 'Deploy the contracts to a network of hardhat.config.ts',
+  usage: `usage: sealpath deploy --network NAME --appointed ADDRESS --protocol ADDRESS [options]
+
+  --network NAME       a network of hardhat.config.ts
+  --appointed ADDRESS  whose attestation results the registry takes
+  --protocol ADDRESS   who draws the protocol's share
+  --token ADDRESS      OPG; left out on local chains only, where a test token is deployed
+  --out FILE           where the deployment file goes (.sealpath/deployment.json)
+
+Resumable: run it again after an interruption. Works in a checkout of the repository, where Hardhat is.`,
+  async run(args) {
+    const { values } = readArguments({
+      args,
+      options: {
+        network: { type: 'string' },
+        appointed: { type: 'string' },
+        protocol: { type: 'string' },
+        token: { type: 'string' },
+        out: { type: 'string' },
+      },
+    })
+    if (values.network === undefined) throw new UsageError('give --network')
+    for (const name of ['appointed', 'protocol'] as const) {
+      if (values[name] === undefined) throw new UsageError(`give --${name}`)
+      addressOf(values[name], `--${name}`)
+    }
+    if (values.token !== undefined) addressOf(values.token, '--token')
+    const script = fileURLToPath(new URL('../../../scripts/deploy.ts', import.meta.url))
+    if (!existsSync(script)) {
+      throw new Error('deploying needs a checkout of the repository: clone it, run npm ci, and call this command there')
+    }
+    const { status } = spawnSync(process.execPath, [script, ...args], { stdio: 'inherit' })
+    return status ?? 1
+  },
+}
