@@ -1,0 +1,80 @@
+/** What a model server's refusal becomes for the client: its own fault is named, ours stays with us. @module */
+import { BackendError, isRecord } from './backend.ts'
+
+/** Reads the refusal of an HTTP answer other than 200; `onBytes` is called for each part of its body. */
+export async function upstreamRefusal(
+  response: Response,
+  onBytes: () => void,
+  rename: (text: string) => string,
+): Promise<BackendError> {
+  const text = await readBounded(response, onBytes)
+  let body: unknown
+  try {
+    body = JSON.parse(text)
+  } catch {
+    // Not JSON: a proxy's page, or nothing. The status alone decides then.
+  }
+  return refusalOf(response.status, isRecord(body) ? (body.error ?? body) : undefined, rename)
+}
+
+/** The refusal for an OpenAI `error` value (`{ message, type, code }`, or Ollama's plain text) that came with `status`. */
+export function refusalOf(status: number, error: unknown, rename: (text: string) => string): BackendError {
+  const fields = isRecord(error) ? error : { message: error }
+  const said = typeof fields.message === 'string' ? rename(fields.message).slice(0, MESSAGE_CHARS_MAX) : ''
+  const param = typeof fields.param === 'string' ? fields.param : null
+  if (isContextOverflow(fields, said)) {
+    const message = said === '' ? 'the request exceeds the context of the model' : said
+    return new BackendError(400, 'CONTEXT_LENGTH_EXCEEDED', 'invalid_request_error', message, { param: 'messages' })
+  }
+  if (status === 400 || status === 413 || status === 422) {
+    const message = said === '' ? 'the model server refused the request' : said
+    return new BackendError(400, 'INVALID_REQUEST', 'invalid_request_error', message, { param })
+  }
+  if (status === 429) {
+    return new BackendError(
+      429,
+      'RATE_LIMITED',
+      'rate_limit_error',
+      'the model server is at its limit; try again later',
+    )
+  }
+  if (status === 503 || status === 504) {
+    return new BackendError(
+      503,
+      'UPSTREAM_UNAVAILABLE',
+      'server_error',
+      'the model server is not ready; try again later',
+    )
+  }
+  // 401, 403, 404 and redirects are the gateway's configuration, and 500 may quote the server's insides: neither is the client's to read.
+  return new BackendError(502, 'UPSTREAM_REFUSED', 'server_error', 'the model server refused the gateway or failed')
+}
+
+function isContextOverflow(fields: Record<string, unknown>, message: string): boolean {
+  return (
+    fields.type === 'exceed_context_size_error' ||
+    fields.code === 'context_length_exceeded' ||
+    /maximum context length|context (?:size|length|window)|longer than the model's context/i.test(message)
+  )
+}
+
+async function readBounded(response: Response, onBytes: () => void): Promise<string> {
+  if (response.body === null) return ''
+  const decoder = new TextDecoder()
+  const reader = response.body.getReader()
+  let text = ''
+  for (;;) {
+    onBytes()
+    const { done, value } = await reader.read()
+    if (done) return text + decoder.decode()
+    text += decoder.decode(value, { stream: true })
+    if (text.length > ERROR_BODY_CHARS_MAX) {
+      // The rest is not wanted, and a failure to cancel it changes nothing.
+      reader.cancel().catch(() => {})
+      return ''
+    }
+  }
+}
+
+const MESSAGE_CHARS_MAX = 500
+const ERROR_BODY_CHARS_MAX = 65_536

@@ -1,0 +1,132 @@
+/** From the chunks of an OpenAI stream to our events; knows when an answer is complete. @module */
+import type { ChatEvent, ChatRequest, RawChoice } from './backend.ts'
+import { BackendError, isRecord } from './backend.ts'
+import { refusalOf } from './openaiError.ts'
+
+/** State of one stream. */
+export class OpenaiEvents {
+  readonly #choiceCount: number
+  readonly #requestChars: number
+  readonly #open = new Set<number>()
+  readonly #finished = new Set<number>()
+  #started = false
+  #contentDeltas = 0
+  #usage: { readonly promptTokens: number; readonly completionTokens: number } | undefined
+
+  constructor(request: ChatRequest, requestChars: number) {
+    const n = request.parameters.n
+    this.#choiceCount = typeof n === 'number' ? n : 1
+    this.#requestChars = requestChars
+  }
+
+  /** Whether the client may have seen a part of the answer. */
+  get hasStarted(): boolean {
+    return this.#started
+  }
+
+  /** The events of one chunk. Throws `BackendError` for an error inside the stream and for a chunk that is none. */
+  *read(data: string, rename: (text: string) => string): Generator<ChatEvent, void, undefined> {
+    const chunk = this.#parse(data)
+    if (chunk.error !== undefined && chunk.error !== null) throw this.#refused(chunk.error, rename)
+    this.#readUsage(chunk.usage)
+    // A chunk of usage alone has no choices, or an empty list.
+    const choices: unknown = chunk.choices ?? []
+    if (!Array.isArray(choices)) throw this.malformed()
+    for (const choice of choices) yield* this.#readChoice(choice)
+  }
+
+  /** The last event, at the server's `[DONE]`. Throws `UPSTREAM_CUT` when a choice was never finished. */
+  end(): ChatEvent {
+    if (this.#open.size > 0 || this.#finished.size < this.#choiceCount) {
+      throw this.cut('the model server ended the stream before its answer was complete')
+    }
+    if (this.#usage !== undefined) return { kind: 'usage', ...this.#usage, reported: true }
+    // Servers send one delta for each token, and English has about four characters to a token: an estimate, and marked as one.
+    const promptTokens = Math.ceil(this.#requestChars / 4)
+    return { kind: 'usage', promptTokens, completionTokens: this.#contentDeltas, reported: false }
+  }
+
+  /** The error for an answer that began, or should have, and did not end. */
+  cut(message: string, cause?: unknown): BackendError {
+    return new BackendError(502, 'UPSTREAM_CUT', 'server_error', message, { cause })
+  }
+
+  /** The error for bytes that are not an OpenAI stream. */
+  malformed(cause?: unknown): BackendError {
+    const message = 'the model server sent something that is not a chat completion'
+    return this.#started
+      ? this.cut(message, cause)
+      : new BackendError(502, 'UPSTREAM_MALFORMED', 'server_error', message, { cause })
+  }
+
+  #parse(data: string): Record<string, unknown> {
+    let chunk: unknown
+    try {
+      chunk = JSON.parse(data)
+    } catch (cause) {
+      throw this.malformed(cause)
+    }
+    if (!isRecord(chunk)) throw this.malformed()
+    return chunk
+  }
+
+  #refused(error: unknown, rename: (text: string) => string): BackendError {
+    if (this.#started) return this.cut('the model server failed while it was answering')
+    const code = isRecord(error) ? error.code : undefined
+    return refusalOf(typeof code === 'number' ? code : 500, error, rename)
+  }
+
+  /** Kept, not added up: with vLLM's continuous usage every chunk carries the count so far. */
+  #readUsage(usage: unknown): void {
+    if (!isRecord(usage)) return
+    const promptTokens = usage.prompt_tokens
+    // vLLM leaves the field out while the answer is empty.
+    const completionTokens = usage.completion_tokens ?? 0
+    if (!isCount(promptTokens) || !isCount(completionTokens)) throw this.malformed()
+    this.#usage = { promptTokens, completionTokens }
+  }
+
+  *#readChoice(value: unknown): Generator<ChatEvent, void, undefined> {
+    const choice = this.#parseChoice(value)
+    const { index, delta, finish_reason: reason } = choice
+    if (this.#finished.has(index)) {
+      // Nothing may follow a finish but an empty echo of it.
+      if (Object.values(delta).some((part) => part !== null && part !== '')) throw this.malformed()
+      return
+    }
+    this.#started = true
+    this.#open.add(index)
+    const content = typeof delta.content === 'string' ? delta.content : ''
+    if (reason === null || Object.keys(delta).length > 0) {
+      if (Object.entries(delta).some(([key, part]) => key !== 'role' && part !== null && part !== '')) {
+        this.#contentDeltas++
+      }
+      yield { kind: 'delta', choice: index, content, raw: { ...choice, finish_reason: null } }
+    }
+    if (reason === null) return
+    this.#open.delete(index)
+    this.#finished.add(index)
+    // What stood beside the last delta went out with it; logprobs said twice would be counted twice.
+    const raw = Object.keys(delta).length > 0 ? { ...choice, delta: {}, logprobs: null } : choice
+    yield { kind: 'finish', choice: index, reason, raw }
+  }
+
+  #parseChoice(value: unknown): RawChoice {
+    if (!isRecord(value)) throw this.malformed()
+    const { index = 0, delta, finish_reason: reason, ...rest } = value
+    if (!isCount(index) || index >= CHOICES_MAX) throw this.malformed()
+    if (reason !== null && reason !== undefined && typeof reason !== 'string') throw this.malformed()
+    for (const field of LEAKING_FIELDS) delete rest[field]
+    // An empty string is how some servers say "not yet".
+    return { index, delta: isRecord(delta) ? delta : {}, ...rest, finish_reason: reason || null }
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}
+
+/** What servers say about their cache or speed beside a choice; beside the choices nothing is passed on at all. */
+const LEAKING_FIELDS = ['timings', 'usage', 'prompt_progress', 'cached_tokens', 'meta_info'] as const
+
+const CHOICES_MAX = 128
