@@ -89,18 +89,39 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
     {
         require(heads.length <= HEADS_MAX, SettlementTooMany(HEADS_MAX, heads.length));
         require(clearings.length <= CLEARINGS_MAX, SettlementTooMany(CLEARINGS_MAX, clearings.length));
+        // Clearings first: a head then finds what was cleared for it and is credited at once.
+        for (uint256 i = 0; i < clearings.length; i++) {
+            _settleClearing(clearings[i]);
+        }
+        if (heads.length == 0) return batch;
         Totals memory totals = _totals;
         Tally memory tally;
-        if (heads.length != 0) batch = _settleHeads(heads, totals, tally);
-        for (uint256 i = 0; i < clearings.length; i++) {
-            _settleClearing(clearings[i], tally);
-        }
-        if (BatchId.unwrap(batch) == 0 && tally.protocol == 0 && tally.settler == 0) return batch;
+        batch = _settleHeads(heads, totals, tally);
+        if (BatchId.unwrap(batch) != 0) _book(totals, tally);
+    }
+
+    /// @inheritdoc IReceiptSettlement
+    function credit(EnclaveId enclave) external {
+        _creditAlone(enclave);
+    }
+
+    function _book(Totals memory totals, Tally memory tally) private {
         totals.protocol = Units.wrap(Units.unwrap(totals.protocol) + tally.protocol);
         _totals = totals;
         if (tally.settler != 0) {
             settlerEarned[msg.sender] = Units.wrap(Units.unwrap(settlerEarned[msg.sender]) + tally.settler);
         }
+    }
+
+    /// Credits outside of a head; an enclave that may not settle any more gets nothing.
+    function _creditAlone(EnclaveId enclave) private {
+        if (!_maySettle(REGISTRY.stateOf(enclave))) return;
+        Account memory account = _accounts[enclave];
+        Tally memory tally;
+        if (!_credit(account, tally)) return;
+        _accounts[enclave] = account;
+        emit Credited(enclave, account.credited);
+        _book(_totals, tally);
     }
 
     function _settleHeads(SignedHead[] calldata heads, Totals memory totals, Tally memory tally)
@@ -121,7 +142,8 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
                 if (refusal != HeadRefusal.SettlerExclusive) continue;
             }
             leaves[accepted++] = ReceiptHash.batchLeaf(head.enclave, head.size, head.root);
-            emit HeadSettled(batch, head.enclave, head.size, head.root);
+            Units fees = head.kind == HeadKind.Earnings ? head.fees : Units.wrap(0);
+            emit HeadSettled(head.enclave, batch, head.size, head.root, fees);
         }
         if (accepted == 0) return BatchId.wrap(0);
         BatchRoot root = BatchRoot.wrap(MerkleLog.rootOf(MerkleLog.BATCH_NODE_TAG, leaves, accepted));
@@ -154,8 +176,8 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         // _reviewHead bounds the size by 2^56 - 1.
         account.size = uint56(head.size);
         account.earned = head.fees;
-        emit Earned(head.enclave, head.size, head.fees);
-        _credit(head.enclave, account, tally);
+        _credit(account, tally);
+        _accounts[head.enclave] = account;
         return HeadRefusal.None;
     }
 
@@ -169,24 +191,27 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         return true;
     }
 
-    function _settleClearing(SignedClearing calldata clearing, Tally memory tally) private {
+    function _settleClearing(SignedClearing calldata clearing) private {
         ClearingRefusal refusal = _reviewClearing(clearing);
         if (refusal != ClearingRefusal.None) {
             emit ClearingSkipped(clearing.keyset, EnclaveId.wrap(address(0)), refusal);
             return;
         }
         KeysetTotals memory totals = _keysets[clearing.keyset];
-        uint16[] memory standing = _standingOfLines(clearing.enclaves);
-        for (uint256 i = 0; i < standing.length; i++) {
-            Captured calldata line = clearing.enclaves[i];
-            uint64 added = _clearLine(clearing.keyset, line, standing[i], clearing.captured, totals.cleared, tally);
-            if (added == 0) emit ClearingSkipped(clearing.keyset, line.enclave, ClearingRefusal.StaleLine);
-            totals.cleared = Units.wrap(Units.unwrap(totals.cleared) + added);
+        uint64 left = Units.unwrap(clearing.captured) - Units.unwrap(totals.cleared);
+        mapping(EnclaveId enclave => Units) storage cleared = clearedBy[clearing.keyset];
+        Captured[] calldata lines = clearing.enclaves;
+        for (uint256 i = 0; i < lines.length; i++) {
+            uint64 added = _clearLine(cleared, lines[i], left);
+            if (added == 0) emit ClearingSkipped(clearing.keyset, lines[i].enclave, ClearingRefusal.StaleLine);
+            // _clearLine adds at most what is left.
+            left -= added;
         }
         totals.issued = clearing.issued;
         totals.claimed = clearing.captured;
+        totals.cleared = Units.wrap(Units.unwrap(clearing.captured) - left);
         _keysets[clearing.keyset] = totals;
-        emit ClearingSettled(clearing.keyset, clearing.issued, clearing.captured);
+        emit ClearingSettled(clearing.keyset, clearing.issued, clearing.captured, lines);
     }
 
     function _reviewClearing(SignedClearing calldata clearing) private view returns (ClearingRefusal) {
@@ -206,43 +231,33 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         return inBounds ? ClearingRefusal.None : ClearingRefusal.OutOfBounds;
     }
 
-    /// Books one line and answers how much it added; 0 when it is stale, not a gateway's, or beyond what the issuer claims in all.
-    function _clearLine(
-        KeysetId keyset,
-        Captured calldata line,
-        uint16 standing,
-        Units claimed,
-        Units clearedSoFar,
-        Tally memory tally
-    ) private returns (uint64 added) {
-        uint64 before = Units.unwrap(clearedBy[keyset][line.enclave]);
+    /// Books one line and answers how much it added; 0 when it is stale or adds more than is left of what the issuer claims in all.
+    /// What is cleared for an enclave that never earns it waits for `sweepUnmatched`.
+    function _clearLine(mapping(EnclaveId enclave => Units) storage cleared, Captured calldata line, uint64 left)
+        private
+        returns (uint64 added)
+    {
+        uint64 before = Units.unwrap(cleared[line.enclave]);
         uint64 captured = Units.unwrap(line.captured);
-        if (captured <= before || EnclaveRole(standing >> 8) != EnclaveRole.Gateway) return 0;
+        if (captured <= before || captured - before > left) return 0;
         added = captured - before;
-        if (added > Units.unwrap(claimed) - Units.unwrap(clearedSoFar)) return 0;
-        clearedBy[keyset][line.enclave] = line.captured;
-        Account memory account = _accounts[line.enclave];
+        cleared[line.enclave] = line.captured;
+        Account storage account = _accounts[line.enclave];
         account.cleared = Units.wrap(Units.unwrap(account.cleared) + added);
-        emit Cleared(line.enclave, keyset, account.cleared);
-        // Cleared money of an ended enclave waits for sweepUnmatched.
-        if (_maySettle(EnclaveState(uint8(standing)))) _credit(line.enclave, account, tally);
-        else _accounts[line.enclave] = account;
     }
 
-    /// Credits what both sides agree on by now and writes the account.
-    function _credit(EnclaveId enclave, Account memory account, Tally memory tally) private {
+    /// Credits in memory what both sides agree on by now, and says whether that is more than before.
+    function _credit(Account memory account, Tally memory tally) private view returns (bool) {
         uint64 agreed = Units.unwrap(account.earned) < Units.unwrap(account.cleared)
             ? Units.unwrap(account.earned)
             : Units.unwrap(account.cleared);
         uint64 before = Units.unwrap(account.credited);
         // Both sides only grow, so `agreed` never falls below what was credited.
-        if (agreed > before) {
-            account.credited = Units.wrap(agreed);
-            tally.protocol += FeeSplit.protocolShare(agreed, PROTOCOL_BPS) - FeeSplit.protocolShare(before, PROTOCOL_BPS);
-            tally.settler += FeeSplit.settlerShare(agreed, SETTLER_BPS) - FeeSplit.settlerShare(before, SETTLER_BPS);
-            emit Credited(enclave, account.credited);
-        }
-        _accounts[enclave] = account;
+        if (agreed <= before) return false;
+        account.credited = Units.wrap(agreed);
+        tally.protocol += FeeSplit.protocolShare(agreed, PROTOCOL_BPS) - FeeSplit.protocolShare(before, PROTOCOL_BPS);
+        tally.settler += FeeSplit.settlerShare(agreed, SETTLER_BPS) - FeeSplit.settlerShare(before, SETTLER_BPS);
+        return true;
     }
 
     // Equivocation
@@ -301,6 +316,7 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
     /// @inheritdoc IReceiptSettlement
     function thaw(EnclaveId enclave) external {
         _requireUncompromised(enclave);
+        _creditAlone(enclave);
         _startThaw(_operatorPayouts[enclave], operatorShareOf(enclave), REGISTRY.operatorOf(enclave), enclave);
     }
 
@@ -363,11 +379,7 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         Account memory account = _accounts[enclave];
         account.cleared = Units.wrap(Units.unwrap(account.cleared) + Units.unwrap(amount));
         emit Sponsored(enclave, amount);
-        // The settler's share of what this credits has no settler: it stays with the insurance.
-        Tally memory tally;
-        _credit(enclave, account, tally);
-        _totals.protocol = Units.wrap(Units.unwrap(_totals.protocol) + tally.protocol);
-        _totals.insurance = Units.wrap(Units.unwrap(_totals.insurance) + tally.settler);
+        _accounts[enclave] = account;
     }
 
     /// @inheritdoc IReceiptSettlement
@@ -460,14 +472,6 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         EnclaveId[] memory ids = new EnclaveId[](heads.length);
         for (uint256 i = 0; i < heads.length; i++) {
             ids[i] = heads[i].enclave;
-        }
-        return REGISTRY.standingOf(ids);
-    }
-
-    function _standingOfLines(Captured[] calldata lines) private view returns (uint16[] memory) {
-        EnclaveId[] memory ids = new EnclaveId[](lines.length);
-        for (uint256 i = 0; i < lines.length; i++) {
-            ids[i] = lines[i].enclave;
         }
         return REGISTRY.standingOf(ids);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {SignedClearing, SignedHead} from "../types/Receipt.sol";
+import {Captured, SignedClearing, SignedHead} from "../types/Receipt.sol";
 import {BatchId, BatchRoot, EnclaveId, KeysetId, LogRoot, Units} from "../types/Types.sol";
 
 /// @title IReceiptSettlement
@@ -39,7 +39,7 @@ interface IReceiptSettlement {
         IssuerEnded,
         /// It claims more captured than issued, more issued than deposited, or less than settled before.
         OutOfBounds,
-        /// One line: not more than what is settled, or for an enclave that is not a gateway.
+        /// One line: not more than what is settled, or more than the issuer claims in all.
         StaleLine
     }
 
@@ -81,13 +81,14 @@ interface IReceiptSettlement {
     }
 
     event BatchSettled(BatchId indexed batch, BatchRoot root, uint256 heads, address indexed settler);
-    event HeadSettled(BatchId indexed batch, EnclaveId indexed enclave, uint64 size, LogRoot root);
+    /// `fees` is zero for a log head. Events of one batch come in the order of its leaves.
+    event HeadSettled(EnclaveId indexed enclave, BatchId batch, uint64 size, LogRoot root, Units fees);
     event HeadSkipped(EnclaveId indexed enclave, uint64 size, HeadRefusal reason);
-    event Earned(EnclaveId indexed enclave, uint64 size, Units earned);
-    event Cleared(EnclaveId indexed enclave, KeysetId indexed keyset, Units cleared);
     event Sponsored(EnclaveId indexed enclave, Units amount);
-    event ClearingSettled(KeysetId indexed keyset, Units issued, Units captured);
+    /// `enclaves` as signed; lines that were not accepted have a `ClearingSkipped` of their own before it.
+    event ClearingSettled(KeysetId indexed keyset, Units issued, Units captured, Captured[] enclaves);
     event ClearingSkipped(KeysetId indexed keyset, EnclaveId indexed enclave, ClearingRefusal reason);
+    /// Credited without a new head: by `credit`, `thaw` or a sponsor. With a head, credited is the smaller of earned and cleared then.
     event Credited(EnclaveId indexed enclave, Units credited);
     event SettlerNamed(EnclaveId indexed enclave, address indexed settler, uint16 exclusiveSeconds);
     event ThawStarted(address indexed account, EnclaveId indexed enclave, Units amount, uint40 readyAt);
@@ -116,6 +117,9 @@ interface IReceiptSettlement {
     /// reverts for what it is given, only for how much: what is stale, duplicate or wrong is skipped with a reason.
     /// Answers 0 when no head was accepted; then nothing is stored for heads.
     function settle(SignedHead[] calldata heads, SignedClearing[] calldata clearings) external returns (BatchId batch);
+
+    /// Credits what an enclave has earned and issuers have cleared since its last head. The caller is its settler. Anyone may call.
+    function credit(EnclaveId enclave) external;
 
     /// Ends an enclave that signed two heads that cannot both be true: one size with different roots or fees, or a larger log
     /// with smaller fees. Reverts with `SettlementNoContradiction` when they can.

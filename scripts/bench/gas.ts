@@ -1,0 +1,243 @@
+/** Gas of settling and of verifying, on Hardhat's EVM under Osaka rules. Steady state: the second settlement is the one measured. @module */
+import { encodeFunctionData, parseEventLogs } from 'viem'
+import { creditVaultAbi, inferenceVerifierAbi, receiptSettlementAbi, testOPGAbi } from '#chain/generated/abis.ts'
+import { concatBytes, encodeUint, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
+import { keccak256 } from '#protocol/hash.ts'
+import { batchLeaf } from '#protocol/log/batch.ts'
+import { appendLeaves, createRows, type LogRows, pathAt, rootAt } from '#protocol/log/rows.ts'
+import { BATCH_NODE_TAG } from '#protocol/log/tree.ts'
+import { signClearing } from '#protocol/receipt/clearing.ts'
+import { type SettlementDomain, signHead } from '#protocol/receipt/head.ts'
+import {
+  encodePublicReceipt,
+  hashPublicReceipt,
+  type PublicReceipt,
+  receiptLeaf,
+  ZERO_HASH,
+} from '#protocol/receipt/receipt.ts'
+import { deployLocal, type LocalChain, registerTestEnclave, type TestEnclave } from '../../test/support/chain.ts'
+import type { Row } from './row.ts'
+
+const KEYSET: Hex = `0x${'a1'.repeat(32)}`
+const DEPOSITED_UNITS = 1_000_000_000n
+const EARNINGS_KIND = 1
+
+/** The gas rows. */
+export async function measureGas(): Promise<Row[]> {
+  return [...(await measureSettling()), await measureVerifying(), await measureRegistering()]
+}
+
+async function measureSettling(): Promise<Row[]> {
+  const small = await settleWorkload(10, 1_000)
+  const large = await settleWorkload(100, 10_000)
+  return [
+    {
+      id: 'gas.settle.10k',
+      name: '10,000 receipts of 10 enclaves, per receipt, clearing and payout credited',
+      value: round(small / 10_000),
+      unit: 'gas',
+      target: { value: 31, direction: 'at most' },
+      peer: 'x402 485; 0G 1,120; OpenGradient 1,279 (event only, unverified); GraphTally 1,645',
+    },
+    {
+      id: 'gas.settle.1m',
+      name: '1,000,000 receipts of 100 enclaves, per receipt, likewise',
+      value: round(large / 1_000_000),
+      unit: 'gas',
+      target: { value: 3, direction: 'at most' },
+    },
+    {
+      id: 'gas.settle.head',
+      name: 'one more head with its clearing line',
+      value: round((large - small) / 90),
+      unit: 'gas',
+    },
+  ]
+}
+
+/** Gas of the second settlement of `enclaveCount` enclaves, each with as many receipts, with one clearing over all of them. */
+async function settleWorkload(enclaveCount: number, receiptsEach: number): Promise<number> {
+  const chain = await deployLocal()
+  try {
+    const issuer = await registerTestEnclave(chain, keyOf(9_999), { role: ENCLAVE_ROLE.issuer })
+    await fundKeyset(chain, issuer)
+    const enclaves: TestEnclave[] = []
+    for (let i = 0; i < enclaveCount; i++) enclaves.push(await registerTestEnclave(chain, keyOf(i)))
+    await settleOnce(chain, issuer, enclaves, BigInt(receiptsEach), 1n)
+    return await settleOnce(chain, issuer, enclaves, BigInt(receiptsEach), 2n)
+  } finally {
+    await chain.close()
+  }
+}
+
+/** The `round`-th settlement: every log grew by `receipts` and earned 10,000 units, all of them cleared. Answers its gas. */
+async function settleOnce(
+  chain: LocalChain,
+  issuer: TestEnclave,
+  enclaves: readonly TestEnclave[],
+  receipts: bigint,
+  round: bigint,
+): Promise<number> {
+  const fees = 10_000n * round
+  const domain = domainOf(chain)
+  const heads = enclaves.map(({ enclave, privateKey }) => {
+    const size = receipts * round
+    const root = toHex(keccak256(concatBytes(encodeUint(size, 32), privateKey)))
+    const signed = signHead({ kind: 'earnings', enclave, size, root, fees }, domain, privateKey)
+    return { enclave, kind: EARNINGS_KIND, size, root, fees, ...signed.signature }
+  })
+  const captured = fees * BigInt(enclaves.length)
+  const clearing = signClearing(
+    {
+      keyset: KEYSET,
+      issued: captured,
+      captured,
+      enclaves: enclaves.map(({ enclave }) => ({ enclave, captured: fees })),
+    },
+    domain,
+    issuer.privateKey,
+  )
+  const hash = await chain.wallet('settler').writeContract({
+    address: chain.addresses.settlement,
+    abi: receiptSettlementAbi,
+    functionName: 'settle',
+    args: [heads, [clearing]],
+  })
+  const receipt = await chain.client.waitForTransactionReceipt({ hash })
+  const credited = parseEventLogs({ abi: receiptSettlementAbi, logs: receipt.logs, eventName: 'Credited' })
+  if (credited.filter(({ args }) => args.credited === fees).length !== enclaves.length) {
+    throw new Error('the workload was not credited in full')
+  }
+  return Number(receipt.gasUsed)
+}
+
+/** A log of 10,000 in a batch of 16 heads: what a contract pays to learn that one of its receipts settled. */
+async function measureVerifying(): Promise<Row> {
+  const chain = await deployLocal()
+  try {
+    const domain = domainOf(chain)
+    const size = 10_000
+    const index = 4_321
+    const enclaves: TestEnclave[] = []
+    for (let i = 0; i < 16; i++) enclaves.push(await registerTestEnclave(chain, keyOf(i)))
+    const chosen = enclaves[7]
+    if (chosen === undefined) throw new Error('expected sixteen enclaves')
+    const receipt = benchReceipt(chosen.enclave)
+    const log = logWith(size, index, receiptLeaf(hashPublicReceipt(receipt), ZERO_HASH))
+    const heads = enclaves.map(({ enclave, privateKey }) => {
+      const root = toHex(enclave === chosen.enclave ? rootAt(log, size) : keccak256(privateKey))
+      const signed = signHead({ kind: 'earnings', enclave, size: BigInt(size), root, fees: 1n }, domain, privateKey)
+      return { enclave, kind: EARNINGS_KIND, size: BigInt(size), root, fees: 1n, ...signed.signature }
+    })
+    const hash = await chain.wallet('settler').writeContract({
+      address: chain.addresses.settlement,
+      abi: receiptSettlementAbi,
+      functionName: 'settle',
+      args: [heads, []],
+    })
+    await chain.client.waitForTransactionReceipt({ hash })
+    const batch = createRows(BATCH_NODE_TAG)
+    appendLeaves(batch, concatBytes(...heads.map((head) => batchLeaf(head.enclave, head.size, fromHex(head.root)))))
+    const proof = {
+      receipt: encodePublicReceipt(receipt),
+      privateHash: ZERO_HASH,
+      index: BigInt(index),
+      size: BigInt(size),
+      logPath: pathAt(log, index, size).map(toHex),
+      batch: 1n,
+      batchIndex: 7n,
+      batchSize: 16n,
+      batchPath: pathAt(batch, 7, 16).map(toHex),
+    }
+    const call = { abi: inferenceVerifierAbi, functionName: 'settled', args: [proof] } as const
+    const status = await chain.client.readContract({ address: chain.addresses.inference, ...call })
+    if (status.finality !== 2) throw new Error('the proof to measure is not accepted')
+    const gas = await chain.client.estimateGas({ to: chain.addresses.inference, data: encodeFunctionData(call) })
+    const empty = intrinsicGas(encodeFunctionData(call))
+    return {
+      id: 'gas.verify',
+      name: 'settled proof in a contract, log of 10,000, 16 enclaves (execution, without the transaction itself)',
+      value: Number(gas) - empty,
+      unit: 'gas',
+      target: { value: 20_000, direction: 'at most' },
+      peer: 'EAS 277,000 and ERC-8004 304,000 to write one',
+    }
+  } finally {
+    await chain.close()
+  }
+}
+
+/** Registration through the appointed verifier: the price of the state, without verifying a document on chain. */
+async function measureRegistering(): Promise<Row> {
+  const chain = await deployLocal()
+  try {
+    await registerTestEnclave(chain, keyOf(1))
+    await registerTestEnclave(chain, keyOf(2))
+    const block = await chain.client.getBlock()
+    return {
+      id: 'gas.register.appointed',
+      name: 'new enclave by an appointed verifier (until the chain verifies documents itself)',
+      value: Number(block.gasUsed),
+      unit: 'gas',
+    }
+  } finally {
+    await chain.close()
+  }
+}
+
+async function fundKeyset(chain: LocalChain, issuer: TestEnclave): Promise<void> {
+  const { addresses, client } = chain
+  const wallet = chain.wallet('deployer')
+  const amount = DEPOSITED_UNITS * 10n ** 12n
+  const vault = { address: addresses.vault, abi: creditVaultAbi } as const
+  const token = { address: addresses.token, abi: testOPGAbi } as const
+  const calls = [
+    () => wallet.writeContract({ ...vault, functionName: 'openKeyset', args: [KEYSET, issuer.enclave] }),
+    () => wallet.writeContract({ ...token, functionName: 'mint', args: [wallet.account.address, amount] }),
+    () => wallet.writeContract({ ...token, functionName: 'approve', args: [addresses.vault, amount] }),
+    () => wallet.writeContract({ ...vault, functionName: 'sponsorKeyset', args: [KEYSET, DEPOSITED_UNITS] }),
+  ]
+  for (const call of calls) await client.waitForTransactionReceipt({ hash: await call() })
+}
+
+function benchReceipt(enclave: Hex): PublicReceipt {
+  const commitment: Hex = `0x${'c0'.repeat(32)}`
+  return {
+    version: 1,
+    enclave,
+    model: commitment,
+    source: 'measured',
+    origin: ZERO_HASH,
+    request: commitment,
+    output: commitment,
+    nonce: commitment,
+    outcome: 'complete',
+  }
+}
+
+/** A log of `size` leaves with `leaf` at `index`. */
+function logWith(size: number, index: number, leaf: Uint8Array): LogRows {
+  const log = createRows()
+  const leaves = new Uint8Array(size * 32)
+  for (let i = 0; i < size; i++) leaves.set(i === index ? leaf : keccak256(encodeUint(BigInt(i), 32)), i * 32)
+  appendLeaves(log, leaves)
+  return log
+}
+
+function domainOf({ addresses }: LocalChain): SettlementDomain {
+  return { chainId: addresses.chainId, settlement: addresses.settlement }
+}
+
+function keyOf(index: number): Uint8Array {
+  return keccak256(encodeUint(BigInt(index) + 1n, 32))
+}
+
+/** 21,000 and 4 or 16 a byte of calldata (EIP-2028). */
+function intrinsicGas(data: Hex): number {
+  return 21_000 + fromHex(data).reduce((sum, byte) => sum + (byte === 0 ? 4 : 16), 0)
+}
+
+function round(value: number): number {
+  return Math.round(value * 100) / 100
+}
