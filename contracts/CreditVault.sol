@@ -20,6 +20,7 @@ contract CreditVault is ICreditVault, Ownable2Step, ReentrancyGuardTransient {
     IERC20 public immutable TOKEN;
 
     IReceiptSettlement public settlement;
+    uint16 public keysetCount;
     mapping(KeysetId keyset => Keyset) private _keysets;
     mapping(EnclaveId enclave => Units) private _sponsored;
     mapping(EnclaveId enclave => Units) private _reclaimable;
@@ -42,7 +43,7 @@ contract CreditVault is ICreditVault, Ownable2Step, ReentrancyGuardTransient {
     function openKeyset(KeysetId keyset, EnclaveId writer) external onlyOwner {
         require(EnclaveId.unwrap(writer) != address(0), VaultZeroAddress());
         require(EnclaveId.unwrap(_keysets[keyset].writer) == address(0), VaultKeysetExists(keyset));
-        _keysets[keyset].writer = writer;
+        _keysets[keyset] = Keyset({writer: writer, deposited: Units.wrap(0), number: ++keysetCount});
         emit KeysetOpened(keyset, writer);
     }
 

@@ -26,6 +26,15 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
     /// How long a retired enclave still settles.
     uint40 public constant GRACE_PERIOD = 3 days;
 
+    /// `Enclave` without its measurement: one word, so that settling reads one word an enclave.
+    struct Standing {
+        address operator;
+        uint40 endsAt;
+        EnclaveRole role;
+        bool isCompromised;
+        bool isDevelopment;
+    }
+
     IEvidenceVerifier public immutable VERIFIER;
     /// Seconds between the approval of reference values and their use. 0 on local chains.
     uint40 public immutable APPROVAL_DELAY;
@@ -36,7 +45,8 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
 
     address public settlement;
     mapping(EnclaveRole role => mapping(MeasurementId measurement => uint40 effectiveFrom)) public approvedFrom;
-    mapping(EnclaveId enclave => Enclave) private _enclaves;
+    mapping(EnclaveId enclave => Standing) private _enclaves;
+    mapping(EnclaveId enclave => MeasurementId) private _measurements;
     mapping(EnclaveId enclave => KeyConfigs[2]) private _keyConfigs;
     EnclaveId[] private _registered;
 
@@ -118,9 +128,8 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
 
     /// @inheritdoc IEnclaveRegistry
     function invalidate(EnclaveId enclave) external {
-        Enclave storage entry = _enclaves[enclave];
         _requireActive(enclave);
-        require(approvedFrom[entry.role][entry.measurement] == 0, RegistryNothingToInvalidate(enclave));
+        require(approvedFrom[_enclaves[enclave].role][_measurements[enclave]] == 0, RegistryNothingToInvalidate(enclave));
         _end(enclave);
     }
 
@@ -139,8 +148,16 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
     }
 
     /// @inheritdoc IEnclaveRegistry
-    function enclaveOf(EnclaveId enclave) external view returns (Enclave memory) {
-        return _enclaves[enclave];
+    function enclaveOf(EnclaveId enclave) public view returns (Enclave memory) {
+        Standing memory entry = _enclaves[enclave];
+        return Enclave({
+            operator: entry.operator,
+            endsAt: entry.endsAt,
+            role: entry.role,
+            isCompromised: entry.isCompromised,
+            isDevelopment: entry.isDevelopment,
+            measurement: _measurements[enclave]
+        });
     }
 
     /// @inheritdoc IEnclaveRegistry
@@ -154,18 +171,27 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
     }
 
     /// @inheritdoc IEnclaveRegistry
-    function standingOf(EnclaveId[] calldata enclaves) external view returns (uint16[] memory standing) {
-        standing = new uint16[](enclaves.length);
-        for (uint256 i = 0; i < enclaves.length; i++) {
-            Enclave storage entry = _enclaves[enclaves[i]];
-            standing[i] = uint16(uint8(_state(entry))) | (uint16(uint8(entry.role)) << 8);
+    function settleable(EnclaveId[] calldata enclaves) external view returns (uint256 bitmap) {
+        require(enclaves.length <= 256, RegistryTooMany(256, enclaves.length));
+        // The counter stays below the length; a time of 40 bits and the grace period are far below 2^256.
+        unchecked {
+            for (uint256 i = 0; i < enclaves.length; i++) {
+                Standing memory entry = _enclaves[enclaves[i]];
+                bool may = entry.role == EnclaveRole.Gateway && !entry.isCompromised
+                    && block.timestamp < uint256(entry.endsAt) + GRACE_PERIOD;
+                if (may) bitmap |= 1 << i;
+            }
         }
     }
 
     /// @inheritdoc IEnclaveRegistry
-    function measuredStateOf(EnclaveId enclave) external view returns (EnclaveState state, MeasurementId measurement) {
-        Enclave storage entry = _enclaves[enclave];
-        return (_state(entry), entry.measurement);
+    function standingOf(EnclaveId enclave) external view returns (EnclaveState state, EnclaveRole role) {
+        return (stateOf(enclave), _enclaves[enclave].role);
+    }
+
+    /// @inheritdoc IEnclaveRegistry
+    function measurementOf(EnclaveId enclave) external view returns (MeasurementId) {
+        return _measurements[enclave];
     }
 
     /// @inheritdoc IEnclaveRegistry
@@ -189,7 +215,7 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
             EnclaveId id = _registered[i];
             if (!_isLive(id, role)) continue;
             ids[next] = id;
-            enclaves[next] = _enclaves[id];
+            enclaves[next] = enclaveOf(id);
             keyConfigs[next] = _keyConfigs[id];
             next++;
         }
@@ -215,13 +241,13 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
 
     function _admit(EnclaveStatement calldata statement, IEvidenceVerifier.AttestationResult memory result) private {
         uint40 endsAt = uint40(block.timestamp) + LIFETIME;
-        _enclaves[statement.enclave] = Enclave({
+        _measurements[statement.enclave] = result.measurement;
+        _enclaves[statement.enclave] = Standing({
             operator: statement.operator,
             endsAt: endsAt,
             role: statement.role,
             isCompromised: false,
-            isDevelopment: result.development,
-            measurement: result.measurement
+            isDevelopment: result.development
         });
         _registered.push(statement.enclave);
         emit EnclaveRegistered(
@@ -232,11 +258,11 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
 
     function _renew(EnclaveStatement calldata statement, IEvidenceVerifier.AttestationResult memory result) private {
         EnclaveId enclave = statement.enclave;
-        Enclave storage entry = _enclaves[enclave];
+        Standing storage entry = _enclaves[enclave];
         _requireActive(enclave);
         require(
             entry.operator == statement.operator && entry.role == statement.role
-                && entry.measurement == result.measurement,
+                && _measurements[enclave] == result.measurement,
             RegistryStatementChanged(enclave)
         );
         entry.endsAt = uint40(block.timestamp) + LIFETIME;
@@ -290,11 +316,11 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
     }
 
     function _isLive(EnclaveId id, EnclaveRole role) private view returns (bool) {
-        Enclave storage entry = _enclaves[id];
+        Standing memory entry = _enclaves[id];
         return entry.role == role && _state(entry) == EnclaveState.Active;
     }
 
-    function _state(Enclave storage entry) private view returns (EnclaveState) {
+    function _state(Standing memory entry) private view returns (EnclaveState) {
         if (entry.operator == address(0)) return EnclaveState.None;
         if (entry.isCompromised) return EnclaveState.Compromised;
         if (block.timestamp < entry.endsAt) return EnclaveState.Active;

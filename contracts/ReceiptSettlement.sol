@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ICreditVault} from "./interfaces/ICreditVault.sol";
 import {IEnclaveRegistry} from "./interfaces/IEnclaveRegistry.sol";
 import {IReceiptSettlement} from "./interfaces/IReceiptSettlement.sol";
+import {AccountWord} from "./libraries/AccountWord.sol";
 import {Equivocation} from "./libraries/Equivocation.sol";
 import {FeeSplit} from "./libraries/FeeSplit.sol";
 import {MerkleLog} from "./libraries/MerkleLog.sol";
 import {ReceiptHash} from "./libraries/ReceiptHash.sol";
 import {Captured, HeadKind, SignedClearing, SignedHead} from "./types/Receipt.sol";
-import {BatchId, BatchRoot, EnclaveId, EnclaveRole, EnclaveState, KeysetId, Units} from "./types/Types.sol";
+import {BatchId, BatchRoot, EnclaveId, EnclaveRole, EnclaveState, KeysetId, LogRoot, Units} from "./types/Types.sol";
 
 /// @title ReceiptSettlement
 /// Units: fees in units of 10^12 base units of OPG; time in seconds; shares in basis points of 10_000.
@@ -49,13 +49,22 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         uint64 settler;
     }
 
+    struct Swept {
+        bool hasBegun;
+        Units amount;
+    }
+
     Totals private _totals;
     mapping(BatchId batch => BatchRoot root) public batchRoot;
-    mapping(EnclaveId enclave => Account) private _accounts;
+    mapping(EnclaveId enclave => AccountWord) private _accounts;
     mapping(EnclaveId enclave => Payout) private _operatorPayouts;
     mapping(EnclaveId enclave => SettlerTerms) private _settlerTerms;
     mapping(KeysetId keyset => KeysetTotals) private _keysets;
-    mapping(KeysetId keyset => mapping(EnclaveId enclave => Units)) public clearedBy;
+    /// What a keyset cleared for an enclave before the enclave's account adopted another.
+    mapping(uint16 keyset => mapping(EnclaveId enclave => Units)) private _parked;
+    /// What other keysets than the account's, and sponsors, cleared for an enclave. Means something only with its flag set.
+    mapping(EnclaveId enclave => Units) private _elsewhere;
+    mapping(EnclaveId enclave => Swept) private _swept;
     mapping(address settler => Units) public settlerEarned;
     mapping(address account => Payout) private _accountPayouts;
     Payout private _protocolPayout;
@@ -116,11 +125,12 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
     /// Credits outside of a head; an enclave that may not settle any more gets nothing.
     function _creditAlone(EnclaveId enclave) private {
         if (!_maySettle(REGISTRY.stateOf(enclave))) return;
-        Account memory account = _accounts[enclave];
         Tally memory tally;
-        if (!_credit(account, tally)) return;
+        AccountWord before = _accounts[enclave];
+        AccountWord account = _credit(before, tally);
+        if (account.credited() == before.credited()) return;
         _accounts[enclave] = account;
-        emit Credited(enclave, account.credited);
+        emit Credited(enclave, Units.wrap(account.credited()));
         _book(_totals, tally);
     }
 
@@ -128,22 +138,34 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         private
         returns (BatchId batch)
     {
-        uint16[] memory standing = _standingOfHeads(heads);
+        uint256 mayEarn = _settleable(heads);
+        bytes32 domainSeparator = _domainSeparatorV4();
         bytes32[] memory leaves = new bytes32[](heads.length);
         uint256 accepted = 0;
         batch = BatchId.wrap(totals.batches + 1);
-        for (uint256 i = 0; i < heads.length; i++) {
-            SignedHead calldata head = heads[i];
-            HeadRefusal refusal = _reviewHead(head, standing[i]);
-            if (refusal == HeadRefusal.None && head.kind == HeadKind.Earnings) refusal = _earn(head, tally);
-            if (refusal != HeadRefusal.None) {
-                emit HeadSkipped(head.enclave, head.size, refusal);
-                // An exclusive settler keeps the money waiting, never the proof.
-                if (refusal != HeadRefusal.SettlerExclusive) continue;
+        // Counters stay below the length.
+        unchecked {
+            for (uint256 i = 0; i < heads.length; i++) {
+                SignedHead calldata head = heads[i];
+                EnclaveId enclave = head.enclave;
+                uint64 size = head.size;
+                bool isEarnings = head.kind == HeadKind.Earnings;
+                HeadRefusal refusal = (mayEarn >> i) & 1 == 0
+                    ? _whyNot(enclave)
+                    : _reviewHead(head, enclave, size, domainSeparator);
+                // _reviewHead bounds the size by 2^40 - 1.
+                if (refusal == HeadRefusal.None && isEarnings) {
+                    refusal = _earn(enclave, uint40(size), Units.unwrap(head.fees), tally);
+                }
+                if (refusal != HeadRefusal.None) {
+                    emit HeadSkipped(enclave, size, refusal);
+                    // An exclusive settler keeps the money waiting, never the proof.
+                    if (refusal != HeadRefusal.SettlerExclusive) continue;
+                }
+                LogRoot logRoot = head.root;
+                leaves[accepted++] = ReceiptHash.batchLeaf(enclave, size, logRoot);
+                emit HeadSettled(enclave, batch, size, logRoot, isEarnings ? head.fees : Units.wrap(0));
             }
-            leaves[accepted++] = ReceiptHash.batchLeaf(head.enclave, head.size, head.root);
-            Units fees = head.kind == HeadKind.Earnings ? head.fees : Units.wrap(0);
-            emit HeadSettled(head.enclave, batch, head.size, head.root, fees);
         }
         if (accepted == 0) return BatchId.wrap(0);
         BatchRoot root = BatchRoot.wrap(MerkleLog.rootOf(MerkleLog.BATCH_NODE_TAG, leaves, accepted));
@@ -152,32 +174,32 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         emit BatchSettled(batch, root, accepted, msg.sender);
     }
 
-    /// Everything about a head that needs no account: its size, its enclave's standing, its signature.
-    function _reviewHead(SignedHead calldata head, uint16 standing) private view returns (HeadRefusal) {
-        EnclaveState state = EnclaveState(uint8(standing));
-        if (state == EnclaveState.None || EnclaveRole(standing >> 8) != EnclaveRole.Gateway) {
-            return HeadRefusal.UnknownEnclave;
-        }
-        if (!_maySettle(state)) return HeadRefusal.EnclaveEnded;
-        if (head.size == 0 || head.size > type(uint56).max) return HeadRefusal.SizeOutOfRange;
-        if (_signerOf(head) != EnclaveId.unwrap(head.enclave)) return HeadRefusal.BadSignature;
-        return HeadRefusal.None;
+    /// Why an enclave may not settle.
+    function _whyNot(EnclaveId enclave) private view returns (HeadRefusal) {
+        (EnclaveState state, EnclaveRole role) = REGISTRY.standingOf(enclave);
+        bool isKnown = state != EnclaveState.None && role == EnclaveRole.Gateway;
+        return isKnown ? HeadRefusal.EnclaveEnded : HeadRefusal.UnknownEnclave;
+    }
+
+    /// What can be said of a head without its account.
+    function _reviewHead(SignedHead calldata head, EnclaveId enclave, uint64 size, bytes32 domainSeparator)
+        private
+        pure
+        returns (HeadRefusal)
+    {
+        if (size == 0 || size > type(uint40).max) return HeadRefusal.SizeOutOfRange;
+        return head.signerOf(domainSeparator) == EnclaveId.unwrap(enclave) ? HeadRefusal.None : HeadRefusal.BadSignature;
     }
 
     /// Books a valid earnings head. Answers `None` also for an older one: its root is worth storing, its money is settled already.
-    function _earn(SignedHead calldata head, Tally memory tally) private returns (HeadRefusal) {
-        Account memory account = _accounts[head.enclave];
-        uint64 fees = Units.unwrap(head.fees);
-        uint64 earned = Units.unwrap(account.earned);
-        if (head.size == account.size) return fees == earned ? HeadRefusal.Duplicate : HeadRefusal.Contradiction;
-        if (head.size < account.size) return fees > earned ? HeadRefusal.Contradiction : HeadRefusal.None;
+    function _earn(EnclaveId enclave, uint40 size, uint64 fees, Tally memory tally) private returns (HeadRefusal) {
+        AccountWord account = _accounts[enclave];
+        uint64 earned = account.earned();
+        if (size == account.size()) return fees == earned ? HeadRefusal.Duplicate : HeadRefusal.Contradiction;
+        if (size < account.size()) return fees > earned ? HeadRefusal.Contradiction : HeadRefusal.None;
         if (fees < earned) return HeadRefusal.Contradiction;
-        if (account.hasSettlerTerms && !_takesTurn(head.enclave)) return HeadRefusal.SettlerExclusive;
-        // _reviewHead bounds the size by 2^56 - 1.
-        account.size = uint56(head.size);
-        account.earned = head.fees;
-        _credit(account, tally);
-        _accounts[head.enclave] = account;
+        if (account.hasSettlerTerms() && !_takesTurn(enclave)) return HeadRefusal.SettlerExclusive;
+        _accounts[enclave] = _credit(account.withSize(size).withEarned(fees), tally);
         return HeadRefusal.None;
     }
 
@@ -192,38 +214,43 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
     }
 
     function _settleClearing(SignedClearing calldata clearing) private {
-        ClearingRefusal refusal = _reviewClearing(clearing);
+        ICreditVault.Keyset memory keyset = VAULT.keysetOf(clearing.keyset);
+        KeysetTotals memory totals = _keysets[clearing.keyset];
+        ClearingRefusal refusal = _reviewClearing(clearing, keyset, totals);
         if (refusal != ClearingRefusal.None) {
             emit ClearingSkipped(clearing.keyset, EnclaveId.wrap(address(0)), refusal);
             return;
         }
-        KeysetTotals memory totals = _keysets[clearing.keyset];
-        uint64 left = Units.unwrap(clearing.captured) - Units.unwrap(totals.cleared);
-        mapping(EnclaveId enclave => Units) storage cleared = clearedBy[clearing.keyset];
+        uint64 claimed = Units.unwrap(clearing.captured);
+        // Never negative: `cleared` never exceeds what was claimed, and claims never shrink.
+        uint64 left = claimed - Units.unwrap(totals.cleared);
         Captured[] calldata lines = clearing.enclaves;
-        for (uint256 i = 0; i < lines.length; i++) {
-            uint64 added = _clearLine(cleared, lines[i], left);
-            if (added == 0) emit ClearingSkipped(clearing.keyset, lines[i].enclave, ClearingRefusal.StaleLine);
-            // _clearLine adds at most what is left.
-            left -= added;
+        // The counter stays below the length, and _clearLine adds at most what is left.
+        unchecked {
+            for (uint256 i = 0; i < lines.length; i++) {
+                EnclaveId enclave = lines[i].enclave;
+                uint64 added = _clearLine(keyset.number, enclave, Units.unwrap(lines[i].captured), left);
+                if (added == 0) emit ClearingSkipped(clearing.keyset, enclave, ClearingRefusal.StaleLine);
+                left -= added;
+            }
         }
-        totals.issued = clearing.issued;
-        totals.claimed = clearing.captured;
-        totals.cleared = Units.wrap(Units.unwrap(clearing.captured) - left);
-        _keysets[clearing.keyset] = totals;
+        _keysets[clearing.keyset] =
+            KeysetTotals({issued: clearing.issued, claimed: clearing.captured, cleared: Units.wrap(claimed - left)});
         emit ClearingSettled(clearing.keyset, clearing.issued, clearing.captured, lines);
     }
 
-    function _reviewClearing(SignedClearing calldata clearing) private view returns (ClearingRefusal) {
-        ICreditVault.Keyset memory keyset = VAULT.keysetOf(clearing.keyset);
+    function _reviewClearing(
+        SignedClearing calldata clearing,
+        ICreditVault.Keyset memory keyset,
+        KeysetTotals memory totals
+    ) private view returns (ClearingRefusal) {
         address writer = EnclaveId.unwrap(keyset.writer);
         if (writer == address(0)) return ClearingRefusal.UnknownKeyset;
-        if (!_maySettle(REGISTRY.stateOf(keyset.writer))) return ClearingRefusal.IssuerEnded;
+        (EnclaveState state, EnclaveRole role) = REGISTRY.standingOf(keyset.writer);
+        if (!_maySettle(state) || role != EnclaveRole.Issuer) return ClearingRefusal.IssuerEnded;
         if (clearing.enclaves.length > CLEARING_LINES_MAX) return ClearingRefusal.OutOfBounds;
-        (address signer,,) =
-            ECDSA.tryRecover(_hashTypedDataV4(ReceiptHash.clearingHash(clearing)), clearing.r, clearing.vs);
-        if (signer != writer) return ClearingRefusal.BadSignature;
-        KeysetTotals storage totals = _keysets[clearing.keyset];
+        bytes32 digest = _hashTypedDataV4(ReceiptHash.clearingHash(clearing));
+        if (ReceiptHash.recover(digest, clearing.r, clearing.vs) != writer) return ClearingRefusal.BadSignature;
         uint64 issued = Units.unwrap(clearing.issued);
         uint64 captured = Units.unwrap(clearing.captured);
         bool inBounds = captured <= issued && issued <= Units.unwrap(keyset.deposited)
@@ -233,31 +260,46 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
 
     /// Books one line and answers how much it added; 0 when it is stale or adds more than is left of what the issuer claims in all.
     /// What is cleared for an enclave that never earns it waits for `sweepUnmatched`.
-    function _clearLine(mapping(EnclaveId enclave => Units) storage cleared, Captured calldata line, uint64 left)
-        private
-        returns (uint64 added)
-    {
-        uint64 before = Units.unwrap(cleared[line.enclave]);
-        uint64 captured = Units.unwrap(line.captured);
+    function _clearLine(uint16 keyset, EnclaveId enclave, uint64 captured, uint64 left) private returns (uint64 added) {
+        AccountWord account = _accounts[enclave];
+        uint64 before = _clearedBy(keyset, enclave, account);
         if (captured <= before || captured - before > left) return 0;
         added = captured - before;
-        cleared[line.enclave] = line.captured;
-        Account storage account = _accounts[line.enclave];
-        account.cleared = Units.wrap(Units.unwrap(account.cleared) + added);
+        if (account.keyset() != keyset) account = _adoptKeyset(keyset, enclave, account, before);
+        _accounts[enclave] = account.withCleared(account.cleared() + added);
     }
 
-    /// Credits in memory what both sides agree on by now, and says whether that is more than before.
-    function _credit(Account memory account, Tally memory tally) private view returns (bool) {
-        uint64 agreed = Units.unwrap(account.earned) < Units.unwrap(account.cleared)
-            ? Units.unwrap(account.earned)
-            : Units.unwrap(account.cleared);
-        uint64 before = Units.unwrap(account.credited);
+    /// What the keyset has cleared for the enclave. For the keyset of its account this is what did not come from elsewhere, so that an
+    /// enclave which lives on one keyset needs no second word.
+    function _clearedBy(uint16 keyset, EnclaveId enclave, AccountWord account) private view returns (uint64) {
+        if (account.keyset() != keyset) return Units.unwrap(_parked[keyset][enclave]);
+        return account.hasElsewhere() ? account.cleared() - Units.unwrap(_elsewhere[enclave]) : account.cleared();
+    }
+
+    /// Makes `keyset` the one of the account: parks what the former one cleared, and counts all but `own` as elsewhere.
+    function _adoptKeyset(uint16 keyset, EnclaveId enclave, AccountWord account, uint64 own)
+        private
+        returns (AccountWord)
+    {
+        uint16 former = account.keyset();
+        if (former != 0) _parked[former][enclave] = Units.wrap(_clearedBy(former, enclave, account));
+        uint64 elsewhere = account.cleared() - own;
+        if (elsewhere != 0) _elsewhere[enclave] = Units.wrap(elsewhere);
+        return account.withKeyset(keyset).withElsewhere(elsewhere != 0);
+    }
+
+    /// The account with all credited that both sides agree on by now.
+    function _credit(AccountWord account, Tally memory tally) private view returns (AccountWord) {
+        uint64 agreed = account.earned() < account.cleared() ? account.earned() : account.cleared();
+        uint64 before = account.credited();
         // Both sides only grow, so `agreed` never falls below what was credited.
-        if (agreed <= before) return false;
-        account.credited = Units.wrap(agreed);
-        tally.protocol += FeeSplit.protocolShare(agreed, PROTOCOL_BPS) - FeeSplit.protocolShare(before, PROTOCOL_BPS);
-        tally.settler += FeeSplit.settlerShare(agreed, SETTLER_BPS) - FeeSplit.settlerShare(before, SETTLER_BPS);
-        return true;
+        if (agreed <= before) return account;
+        // Each share grows with the amount, and all shares together are at most all units there are.
+        unchecked {
+            tally.protocol += FeeSplit.protocolShare(agreed, PROTOCOL_BPS) - FeeSplit.protocolShare(before, PROTOCOL_BPS);
+            tally.settler += FeeSplit.settlerShare(agreed, SETTLER_BPS) - FeeSplit.settlerShare(before, SETTLER_BPS);
+        }
+        return account.withCredited(agreed);
     }
 
     // Equivocation
@@ -308,7 +350,7 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
             exclusiveSeconds <= EXCLUSIVE_SECONDS_MAX,
             SettlementExclusiveTooLong(EXCLUSIVE_SECONDS_MAX, exclusiveSeconds)
         );
-        _accounts[enclave].hasSettlerTerms = settler != address(0);
+        _accounts[enclave] = _accounts[enclave].withSettlerTerms(settler != address(0));
         _settlerTerms[enclave] = SettlerTerms(settler, exclusiveSeconds, uint40(block.timestamp));
         emit SettlerNamed(enclave, settler, exclusiveSeconds);
     }
@@ -376,10 +418,11 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
             entry.role == EnclaveRole.Gateway && REGISTRY.stateOf(enclave) == EnclaveState.Active,
             SettlementEnclaveCannotEarn(enclave)
         );
-        Account memory account = _accounts[enclave];
-        account.cleared = Units.wrap(Units.unwrap(account.cleared) + Units.unwrap(amount));
+        AccountWord account = _accounts[enclave];
+        uint64 elsewhere = account.hasElsewhere() ? Units.unwrap(_elsewhere[enclave]) : 0;
+        _elsewhere[enclave] = Units.wrap(elsewhere + Units.unwrap(amount));
+        _accounts[enclave] = account.withElsewhere(true).withCleared(account.cleared() + Units.unwrap(amount));
         emit Sponsored(enclave, amount);
-        _accounts[enclave] = account;
     }
 
     /// @inheritdoc IReceiptSettlement
@@ -387,11 +430,18 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         EnclaveState state = REGISTRY.stateOf(enclave);
         bool isCompromised = state == EnclaveState.Compromised;
         require(isCompromised || state == EnclaveState.Closed, SettlementEnclaveNotEnded(enclave));
-        Account storage account = _accounts[enclave];
-        uint64 unmatched = Units.unwrap(account.cleared) - Units.unwrap(account.credited);
-        account.cleared = account.credited;
-        uint64 sponsored = Units.unwrap(VAULT.sponsoredFor(enclave));
-        uint64 toSponsors = unmatched < sponsored ? unmatched : sponsored;
+        AccountWord account = _accounts[enclave];
+        Swept storage swept = _swept[enclave];
+        // What is credited never grows once an enclave has ended, so the difference never shrinks below what was swept.
+        uint64 unmatched = account.cleared() - account.credited() - Units.unwrap(swept.amount);
+        uint64 toSponsors = 0;
+        if (!swept.hasBegun) {
+            // Sponsors pay last: of what was not earned, their deposits are the first to go back. Once, so that shares stay exact.
+            uint64 sponsored = Units.unwrap(VAULT.sponsoredFor(enclave));
+            toSponsors = unmatched < sponsored ? unmatched : sponsored;
+        }
+        swept.hasBegun = true;
+        swept.amount = Units.wrap(Units.unwrap(swept.amount) + unmatched);
         uint64 toInsurance = unmatched - toSponsors;
         if (isCompromised) toInsurance += _forfeit(enclave);
         _totals.insurance = Units.wrap(Units.unwrap(_totals.insurance) + toInsurance);
@@ -412,12 +462,24 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
 
     /// @inheritdoc IReceiptSettlement
     function accountOf(EnclaveId enclave) external view returns (Account memory) {
-        return _accounts[enclave];
+        AccountWord account = _accounts[enclave];
+        return Account({
+            size: account.size(),
+            hasSettlerTerms: account.hasSettlerTerms(),
+            earned: Units.wrap(account.earned()),
+            cleared: Units.wrap(account.cleared()),
+            credited: Units.wrap(account.credited())
+        });
+    }
+
+    /// @inheritdoc IReceiptSettlement
+    function clearedBy(KeysetId keyset, EnclaveId enclave) external view returns (Units) {
+        return Units.wrap(_clearedBy(VAULT.keysetOf(keyset).number, enclave, _accounts[enclave]));
     }
 
     /// @inheritdoc IReceiptSettlement
     function operatorShareOf(EnclaveId enclave) public view returns (Units) {
-        return Units.wrap(FeeSplit.operatorShare(Units.unwrap(_accounts[enclave].credited), PROTOCOL_BPS, SETTLER_BPS));
+        return Units.wrap(FeeSplit.operatorShare(_accounts[enclave].credited(), PROTOCOL_BPS, SETTLER_BPS));
     }
 
     /// @inheritdoc IReceiptSettlement
@@ -456,8 +518,8 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
 
     // Internal
 
-    function _signerOf(SignedHead calldata head) private view returns (address signer) {
-        (signer,,) = ECDSA.tryRecover(_hashTypedDataV4(head.headHash()), head.r, head.vs);
+    function _signerOf(SignedHead calldata head) private view returns (address) {
+        return head.signerOf(_domainSeparatorV4());
     }
 
     function _maySettle(EnclaveState state) private pure returns (bool) {
@@ -468,11 +530,14 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         require(REGISTRY.stateOf(enclave) != EnclaveState.Compromised, SettlementEnclaveCompromised(enclave));
     }
 
-    function _standingOfHeads(SignedHead[] calldata heads) private view returns (uint16[] memory) {
+    function _settleable(SignedHead[] calldata heads) private view returns (uint256) {
         EnclaveId[] memory ids = new EnclaveId[](heads.length);
-        for (uint256 i = 0; i < heads.length; i++) {
-            ids[i] = heads[i].enclave;
+        // The counter stays below the length.
+        unchecked {
+            for (uint256 i = 0; i < ids.length; i++) {
+                ids[i] = heads[i].enclave;
+            }
         }
-        return REGISTRY.standingOf(ids);
+        return REGISTRY.settleable(ids);
     }
 }

@@ -10,6 +10,7 @@ const CONTRACTS: readonly (readonly [file: string, contract: string])[] = [
   ['contracts/attestation/AppointedVerifier.sol', 'AppointedVerifier'],
   ['contracts/examples/FixedPromptBounty.sol', 'FixedPromptBounty'],
   ['test/contracts/support/TestOPG.sol', 'TestOPG'],
+  ['test/contracts/support/ProofMeter.sol', 'ProofMeter'],
 ]
 
 const root = new URL('../', import.meta.url)

@@ -11,9 +11,11 @@ import {EnclaveId, KeysetId, Units} from "../types/Types.sol";
 interface ICreditVault {
     /// @param writer The issuer enclave whose clearings count.
     /// @param deposited Units behind the keyset.
+    /// @param number Counts keysets from 1.
     struct Keyset {
         EnclaveId writer;
         Units deposited;
+        uint16 number;
     }
 
     event SettlementBound(address settlement);

@@ -55,6 +55,7 @@ interface IEnclaveRegistry {
     event KeyConfigsAnnounced(EnclaveId indexed enclave, bytes32 indexed hash, uint40 activeFrom, uint40 expiresAt);
     event SettlementBound(address settlement);
 
+    error RegistryTooMany(uint256 max, uint256 actual);
     error RegistryZeroAddress();
     error RegistryAlreadyBound(address settlement);
     error RegistryNotSettlement(address expected, address actual);
@@ -102,11 +103,15 @@ interface IEnclaveRegistry {
     function stateOf(EnclaveId enclave) external view returns (EnclaveState);
     function operatorOf(EnclaveId enclave) external view returns (address);
 
-    /// State and role of each, packed as `uint8(state) | uint8(role) << 8`: one call for a whole batch.
-    function standingOf(EnclaveId[] calldata enclaves) external view returns (uint16[] memory);
+    /// Which of up to 256 enclaves are gateways that may settle (active, or retired in their grace period): bit i for enclaves[i].
+    /// One call for a whole batch.
+    function settleable(EnclaveId[] calldata enclaves) external view returns (uint256 bitmap);
 
-    /// State and measurement: what a proof needs.
-    function measuredStateOf(EnclaveId enclave) external view returns (EnclaveState state, MeasurementId measurement);
+    /// State and role.
+    function standingOf(EnclaveId enclave) external view returns (EnclaveState state, EnclaveRole role);
+
+    /// What the enclave was measured as when it was registered; zero for one that never was.
+    function measurementOf(EnclaveId enclave) external view returns (MeasurementId);
 
     /// Registered enclaves of `role` that are active now, with their key configurations, from position `from` of `count` registered ones.
     function liveEnclaves(EnclaveRole role, uint256 from, uint256 count)

@@ -19,7 +19,7 @@ interface IReceiptSettlement {
         UnknownEnclave,
         /// Closed or compromised.
         EnclaveEnded,
-        /// A log of no leaves, or of more than 2^56 - 1.
+        /// A log of no leaves, or of more than 2^40 - 1.
         SizeOutOfRange,
         /// This very size is settled already.
         Duplicate,
@@ -50,7 +50,7 @@ interface IReceiptSettlement {
     /// @param cleared What issuers and sponsors say was spent there.
     /// @param credited The smaller of both: what may be paid.
     struct Account {
-        uint56 size;
+        uint40 size;
         bool hasSettlerTerms;
         Units earned;
         Units cleared;
@@ -157,6 +157,8 @@ interface IReceiptSettlement {
     /// insurance. Of a compromised enclave, what its operator has not drawn goes to the insurance too. Anyone may call.
     function sweepUnmatched(EnclaveId enclave) external;
 
+    /// Units that a keyset's clearings booked for an enclave so far.
+    function clearedBy(KeysetId keyset, EnclaveId enclave) external view returns (Units);
     function accountOf(EnclaveId enclave) external view returns (Account memory);
     /// The operator's own part of `credited`, cumulative.
     function operatorShareOf(EnclaveId enclave) external view returns (Units);

@@ -9,13 +9,18 @@ library FeeSplit {
 
     /// Rounded up: nobody the rounding could favour chooses the number.
     function protocolShare(uint64 credited, uint16 bps) internal pure returns (uint64) {
-        // bps <= 10_000, so the share is at most `credited` and fits.
-        return uint64((uint256(credited) * bps + BPS - 1) / BPS);
+        // A product of 64 and 16 bits cannot overflow; bps <= 10_000, so the share is at most `credited` and fits.
+        unchecked {
+            return uint64((uint256(credited) * bps + BPS - 1) / BPS);
+        }
     }
 
     /// Rounded down: the settler chooses when to settle.
     function settlerShare(uint64 credited, uint16 bps) internal pure returns (uint64) {
-        return uint64(uint256(credited) * bps / BPS);
+        // As above.
+        unchecked {
+            return uint64(uint256(credited) * bps / BPS);
+        }
     }
 
     /// What the other two leave. With both shares at most a tenth together, their sum is at most credited / 10 + 1, rounded down to

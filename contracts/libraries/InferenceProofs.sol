@@ -34,11 +34,9 @@ library InferenceProofs {
         Settled
     }
 
-    /// @param measurement What the enclave was measured as when it was registered.
     /// @param isCompromised The enclave was later proven broken: the proof holds, but think about what it is worth.
     struct Status {
         Finality finality;
-        MeasurementId measurement;
         bool isCompromised;
     }
 
@@ -92,7 +90,7 @@ library InferenceProofs {
         );
         BatchRoot stored = settlement.batchRoot(proof.batch);
         if (!ok || BatchRoot.unwrap(stored) == 0 || BatchRoot.unwrap(stored) != root) return status;
-        return _status(registry, proof.receipt, Finality.Settled);
+        return Status(Finality.Settled, registry.stateOf(proof.receipt.enclave) == EnclaveState.Compromised);
     }
 
     /// Whether the enclave signed a head over the receipt and may still settle it. Needs no settlement and promises none.
@@ -116,7 +114,7 @@ library InferenceProofs {
         if (signer != EnclaveId.unwrap(proof.head.enclave)) return status;
         EnclaveState state = registry.stateOf(proof.head.enclave);
         if (state != EnclaveState.Active && state != EnclaveState.Retired) return status;
-        return _status(registry, proof.receipt, Finality.Attested);
+        return Status(Finality.Attested, false);
     }
 
     /// Answers the output that a settled receipt commits to, or reverts with what is missing. The answer must be whole: one
@@ -131,7 +129,7 @@ library InferenceProofs {
         Status memory status = settled(settlement, registry, proof);
         require(status.finality == Finality.Settled, ProofNotSettled());
         require(!status.isCompromised, ProofEnclaveCompromised(proof.receipt.enclave));
-        _requireMeasurement(status.measurement, demand.measurements);
+        _requireMeasurement(registry.measurementOf(proof.receipt.enclave), demand.measurements);
         _requireReceipt(proof.receipt, opening, demand);
         return opening.output;
     }
@@ -161,14 +159,5 @@ library InferenceProofs {
             if (accepted[i] == measurement) return;
         }
         revert ProofMeasurementNotAccepted(measurement);
-    }
-
-    function _status(IEnclaveRegistry registry, PublicReceipt calldata receipt, Finality finality)
-        private
-        view
-        returns (Status memory)
-    {
-        (EnclaveState state, MeasurementId measurement) = registry.measuredStateOf(receipt.enclave);
-        return Status(finality, measurement, state == EnclaveState.Compromised);
     }
 }

@@ -18,50 +18,61 @@ library MerkleLog {
         returns (bool ok, bytes32 root)
     {
         if (index > lastIndex) return (false, 0);
-        uint256 fn = index;
-        uint256 sn = lastIndex;
-        root = node;
-        for (uint256 i = 0; i < path.length; i++) {
-            if (sn == 0) return (false, 0);
-            if (fn & 1 == 1 || fn == sn) {
-                root = hashPair(nodeTag, path[i], root);
-                while (fn & 1 == 0 && fn != 0) {
-                    fn >>= 1;
-                    sn >>= 1;
-                }
-            } else {
-                root = hashPair(nodeTag, root, path[i]);
-            }
-            fn >>= 1;
-            sn >>= 1;
-        }
-        return (sn == 0, root);
-    }
-
-    /// Root over `row`, which is overwritten. Empty rows have no root: the caller never asks.
-    function rootOf(uint8 nodeTag, bytes32[] memory row, uint256 count) internal pure returns (bytes32) {
-        while (count > 1) {
-            uint256 pairs = count >> 1;
-            for (uint256 i = 0; i < pairs; i++) {
-                row[i] = hashPair(nodeTag, row[2 * i], row[2 * i + 1]);
-            }
-            // An odd last node moves up as it is: the same shape as splitting at powers of two.
-            if (count & 1 == 1) row[pairs] = row[count - 1];
-            count = pairs + (count & 1);
-        }
-        return row[0];
-    }
-
-    /// keccak256(tag || left || right). Assembly: 65 bytes are written to scratch space and the first byte of the free memory
-    /// pointer's slot, which is restored before anything reads it. Plain version: keccak256(abi.encodePacked(tag, left, right)),
-    /// compared in test/contracts/MerkleLog.t.sol; saves about 150 gas a node (snapshots).
-    function hashPair(uint8 tag, bytes32 left, bytes32 right) internal pure returns (bytes32 hash) {
+        // The loop of the RFC, word for word. Assembly, because a proof runs it twenty times: the preimage tag || left || right stands in
+        // scratch space and the top byte of the free memory pointer, which is put back at the end. The plain version is in
+        // test/contracts/support/PlainMerkleLog.sol and compared on every tree of up to 70 leaves; saves about 150 gas a level.
         assembly ("memory-safe") {
             let pointer := mload(0x40)
-            mstore8(0x00, tag)
-            mstore(0x01, left)
-            mstore(0x21, right)
-            hash := keccak256(0x00, 0x41)
+            let fn := index
+            let sn := lastIndex
+            let cursor := path.offset
+            let end := add(cursor, shl(5, path.length))
+            root := node
+            mstore8(0x00, nodeTag)
+            for {} lt(cursor, end) { cursor := add(cursor, 0x20) } {
+                if iszero(sn) { break }
+                switch or(and(fn, 1), eq(fn, sn))
+                case 0 {
+                    mstore(0x01, root)
+                    mstore(0x21, calldataload(cursor))
+                }
+                default {
+                    mstore(0x01, calldataload(cursor))
+                    mstore(0x21, root)
+                    for {} iszero(or(and(fn, 1), iszero(fn))) {} {
+                        fn := shr(1, fn)
+                        sn := shr(1, sn)
+                    }
+                }
+                root := keccak256(0x00, 0x41)
+                fn := shr(1, fn)
+                sn := shr(1, sn)
+            }
+            mstore(0x40, pointer)
+            ok := and(eq(cursor, end), iszero(sn))
+        }
+    }
+
+    /// Root over the first `count` nodes of `row`, which is overwritten. `count` is from 1 to the row's length.
+    /// Assembly for the reason above; an odd last node moves up as it is, which is the same shape as splitting at powers of two.
+    function rootOf(uint8 nodeTag, bytes32[] memory row, uint256 count) internal pure returns (bytes32 root) {
+        assembly ("memory-safe") {
+            let pointer := mload(0x40)
+            let first := add(row, 0x20)
+            mstore8(0x00, nodeTag)
+            for {} gt(count, 1) {} {
+                let source := first
+                let target := first
+                for { let end := add(first, shl(6, shr(1, count))) } lt(source, end) { source := add(source, 0x40) } {
+                    mstore(0x01, mload(source))
+                    mstore(0x21, mload(add(source, 0x20)))
+                    mstore(target, keccak256(0x00, 0x41))
+                    target := add(target, 0x20)
+                }
+                if and(count, 1) { mstore(target, mload(source)) }
+                count := shr(1, add(count, 1))
+            }
+            root := mload(first)
             mstore(0x40, pointer)
         }
     }

@@ -250,6 +250,22 @@ export const enclaveRegistryAbi = [
   {
     "inputs": [
       {
+        "internalType": "uint256",
+        "name": "max",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "actual",
+        "type": "uint256"
+      }
+    ],
+    "name": "RegistryTooMany",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
         "internalType": "bytes32",
         "name": "expected",
         "type": "bytes32"
@@ -983,16 +999,11 @@ export const enclaveRegistryAbi = [
         "type": "address"
       }
     ],
-    "name": "measuredStateOf",
+    "name": "measurementOf",
     "outputs": [
       {
-        "internalType": "enum EnclaveState",
-        "name": "state",
-        "type": "uint8"
-      },
-      {
         "internalType": "MeasurementId",
-        "name": "measurement",
+        "name": "",
         "type": "bytes32"
       }
     ],
@@ -1133,6 +1144,25 @@ export const enclaveRegistryAbi = [
     "type": "function"
   },
   {
+    "inputs": [
+      {
+        "internalType": "EnclaveId[]",
+        "name": "enclaves",
+        "type": "address[]"
+      }
+    ],
+    "name": "settleable",
+    "outputs": [
+      {
+        "internalType": "uint256",
+        "name": "bitmap",
+        "type": "uint256"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
     "inputs": [],
     "name": "settlement",
     "outputs": [
@@ -1148,17 +1178,22 @@ export const enclaveRegistryAbi = [
   {
     "inputs": [
       {
-        "internalType": "EnclaveId[]",
-        "name": "enclaves",
-        "type": "address[]"
+        "internalType": "EnclaveId",
+        "name": "enclave",
+        "type": "address"
       }
     ],
     "name": "standingOf",
     "outputs": [
       {
-        "internalType": "uint16[]",
-        "name": "standing",
-        "type": "uint16[]"
+        "internalType": "enum EnclaveState",
+        "name": "state",
+        "type": "uint8"
+      },
+      {
+        "internalType": "enum EnclaveRole",
+        "name": "role",
+        "type": "uint8"
       }
     ],
     "stateMutability": "view",
@@ -1536,31 +1571,6 @@ export const receiptSettlementAbi = [
     "inputs": [
       {
         "indexed": true,
-        "internalType": "EnclaveId",
-        "name": "enclave",
-        "type": "address"
-      },
-      {
-        "indexed": true,
-        "internalType": "KeysetId",
-        "name": "keyset",
-        "type": "bytes32"
-      },
-      {
-        "indexed": false,
-        "internalType": "Units",
-        "name": "cleared",
-        "type": "uint64"
-      }
-    ],
-    "name": "Cleared",
-    "type": "event"
-  },
-  {
-    "anonymous": false,
-    "inputs": [
-      {
-        "indexed": true,
         "internalType": "KeysetId",
         "name": "keyset",
         "type": "bytes32"
@@ -1576,6 +1586,24 @@ export const receiptSettlementAbi = [
         "internalType": "Units",
         "name": "captured",
         "type": "uint64"
+      },
+      {
+        "components": [
+          {
+            "internalType": "EnclaveId",
+            "name": "enclave",
+            "type": "address"
+          },
+          {
+            "internalType": "Units",
+            "name": "captured",
+            "type": "uint64"
+          }
+        ],
+        "indexed": false,
+        "internalType": "struct Captured[]",
+        "name": "enclaves",
+        "type": "tuple[]"
       }
     ],
     "name": "ClearingSettled",
@@ -1641,31 +1669,6 @@ export const receiptSettlementAbi = [
         "type": "address"
       },
       {
-        "indexed": false,
-        "internalType": "uint64",
-        "name": "size",
-        "type": "uint64"
-      },
-      {
-        "indexed": false,
-        "internalType": "Units",
-        "name": "earned",
-        "type": "uint64"
-      }
-    ],
-    "name": "Earned",
-    "type": "event"
-  },
-  {
-    "anonymous": false,
-    "inputs": [
-      {
-        "indexed": true,
-        "internalType": "EnclaveId",
-        "name": "enclave",
-        "type": "address"
-      },
-      {
         "indexed": true,
         "internalType": "address",
         "name": "reporter",
@@ -1680,15 +1683,15 @@ export const receiptSettlementAbi = [
     "inputs": [
       {
         "indexed": true,
-        "internalType": "BatchId",
-        "name": "batch",
-        "type": "uint64"
-      },
-      {
-        "indexed": true,
         "internalType": "EnclaveId",
         "name": "enclave",
         "type": "address"
+      },
+      {
+        "indexed": false,
+        "internalType": "BatchId",
+        "name": "batch",
+        "type": "uint64"
       },
       {
         "indexed": false,
@@ -1701,6 +1704,12 @@ export const receiptSettlementAbi = [
         "internalType": "LogRoot",
         "name": "root",
         "type": "bytes32"
+      },
+      {
+        "indexed": false,
+        "internalType": "Units",
+        "name": "fees",
+        "type": "uint64"
       }
     ],
     "name": "HeadSettled",
@@ -2012,9 +2021,9 @@ export const receiptSettlementAbi = [
       {
         "components": [
           {
-            "internalType": "uint56",
+            "internalType": "uint40",
             "name": "size",
-            "type": "uint56"
+            "type": "uint40"
           },
           {
             "internalType": "bool",
@@ -2117,6 +2126,19 @@ export const receiptSettlementAbi = [
       }
     ],
     "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "EnclaveId",
+        "name": "enclave",
+        "type": "address"
+      }
+    ],
+    "name": "credit",
+    "outputs": [],
+    "stateMutability": "nonpayable",
     "type": "function"
   },
   {
@@ -3173,6 +3195,19 @@ export const creditVaultAbi = [
     "type": "function"
   },
   {
+    "inputs": [],
+    "name": "keysetCount",
+    "outputs": [
+      {
+        "internalType": "uint16",
+        "name": "",
+        "type": "uint16"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
     "inputs": [
       {
         "internalType": "KeysetId",
@@ -3193,6 +3228,11 @@ export const creditVaultAbi = [
             "internalType": "Units",
             "name": "deposited",
             "type": "uint64"
+          },
+          {
+            "internalType": "uint16",
+            "name": "number",
+            "type": "uint16"
           }
         ],
         "internalType": "struct ICreditVault.Keyset",
@@ -3663,11 +3703,6 @@ export const inferenceVerifierAbi = [
             "type": "uint8"
           },
           {
-            "internalType": "MeasurementId",
-            "name": "measurement",
-            "type": "bytes32"
-          },
-          {
             "internalType": "bool",
             "name": "isCompromised",
             "type": "bool"
@@ -3963,11 +3998,6 @@ export const inferenceVerifierAbi = [
             "internalType": "enum InferenceProofs.Finality",
             "name": "finality",
             "type": "uint8"
-          },
-          {
-            "internalType": "MeasurementId",
-            "name": "measurement",
-            "type": "bytes32"
           },
           {
             "internalType": "bool",
@@ -5572,6 +5602,137 @@ export const testOPGAbi = [
     "name": "transferWithAuthorization",
     "outputs": [],
     "stateMutability": "nonpayable",
+    "type": "function"
+  }
+] as const
+
+export const proofMeterAbi = [
+  {
+    "inputs": [
+      {
+        "internalType": "contract IReceiptSettlement",
+        "name": "settlement",
+        "type": "address"
+      },
+      {
+        "internalType": "contract IEnclaveRegistry",
+        "name": "registry",
+        "type": "address"
+      },
+      {
+        "components": [
+          {
+            "components": [
+              {
+                "internalType": "uint16",
+                "name": "version",
+                "type": "uint16"
+              },
+              {
+                "internalType": "EnclaveId",
+                "name": "enclave",
+                "type": "address"
+              },
+              {
+                "internalType": "bytes32",
+                "name": "model",
+                "type": "bytes32"
+              },
+              {
+                "internalType": "enum ClaimSource",
+                "name": "source",
+                "type": "uint8"
+              },
+              {
+                "internalType": "bytes32",
+                "name": "origin",
+                "type": "bytes32"
+              },
+              {
+                "internalType": "bytes32",
+                "name": "request",
+                "type": "bytes32"
+              },
+              {
+                "internalType": "bytes32",
+                "name": "output",
+                "type": "bytes32"
+              },
+              {
+                "internalType": "bytes32",
+                "name": "nonce",
+                "type": "bytes32"
+              },
+              {
+                "internalType": "enum Outcome",
+                "name": "outcome",
+                "type": "uint8"
+              }
+            ],
+            "internalType": "struct PublicReceipt",
+            "name": "receipt",
+            "type": "tuple"
+          },
+          {
+            "internalType": "bytes32",
+            "name": "privateHash",
+            "type": "bytes32"
+          },
+          {
+            "internalType": "uint64",
+            "name": "index",
+            "type": "uint64"
+          },
+          {
+            "internalType": "uint64",
+            "name": "size",
+            "type": "uint64"
+          },
+          {
+            "internalType": "bytes32[]",
+            "name": "logPath",
+            "type": "bytes32[]"
+          },
+          {
+            "internalType": "BatchId",
+            "name": "batch",
+            "type": "uint64"
+          },
+          {
+            "internalType": "uint64",
+            "name": "batchIndex",
+            "type": "uint64"
+          },
+          {
+            "internalType": "uint64",
+            "name": "batchSize",
+            "type": "uint64"
+          },
+          {
+            "internalType": "bytes32[]",
+            "name": "batchPath",
+            "type": "bytes32[]"
+          }
+        ],
+        "internalType": "struct SettledProof",
+        "name": "proof",
+        "type": "tuple"
+      }
+    ],
+    "name": "measure",
+    "outputs": [
+      {
+        "internalType": "uint256",
+        "name": "gas",
+        "type": "uint256"
+      },
+      {
+        "internalType": "enum InferenceProofs.Finality",
+        "name": "finality",
+        "type": "uint8"
+      }
+    ],
+    "stateMutability": "view",
     "type": "function"
   }
 ] as const

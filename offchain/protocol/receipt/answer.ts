@@ -37,7 +37,7 @@ export function readAnswer(body: Uint8Array, contentType: string): Answer {
       if ((choice.index ?? 0) !== 0) continue
       const piece = (isStream ? choice.delta : choice.message) ?? {}
       if (typeof piece.content === 'string') output.push(piece.content)
-      if (Array.isArray(piece.tool_calls)) toolCalls.push(`${JSON.stringify(piece.tool_calls)}\n`)
+      if (Array.isArray(piece.tool_calls)) toolCalls.push(tryPrint(piece.tool_calls))
     }
   }
   return { output: encodeUtf8(output.join('')), toolCalls: encodeUtf8(toolCalls.join('')) }
@@ -56,6 +56,15 @@ function tryDecode(body: Uint8Array): string {
     return decodeUtf8(body)
   } catch {
     // A body that is no text says nothing that could be committed to as text.
+    return ''
+  }
+}
+
+function tryPrint(calls: readonly unknown[]): string {
+  try {
+    return `${JSON.stringify(calls)}\n`
+  } catch {
+    // Nested deeper than the engine's stack: no call that anybody could make.
     return ''
   }
 }
