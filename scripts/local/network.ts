@@ -175,7 +175,7 @@ async function startAll(
   const aggregatorConfig = {
     listen: { host: HOST, port: port.aggregator },
     rpcUrl: urls.rpc,
-    chain: { chainId, registry, settlement, fromBlock: deployment.fromBlock.toString() },
+    deployment: { chainId, registry, settlement, fromBlock: deployment.fromBlock.toString() },
     accountKeyFile: keyFile('aggregator'),
     database: { folder: join(folder, 'aggregator'), port: port.postgres },
     settle: { everySeconds: 2 },

@@ -85,16 +85,24 @@ function hasEnded(child: Child): Promise<void> {
   return new Promise((resolve) => child.process.once('exit', () => resolve()))
 }
 
-/** The last line a child wrote, with the reason of a structured log entry where there is one. */
+/** The reason in the last structured log entry that has one, or else the last line that speaks of an error. */
 function lastWords(logFile: string): string {
   const lines = readFileSync(logFile, 'utf8').trim().split('\n')
   for (const line of lines.toReversed()) {
-    const reason = /"reason":"([^"]*)"/.exec(line)?.[1]
+    const reason = line.startsWith('{') ? reasonOf(line) : undefined
     if (reason !== undefined) return reason
   }
-  return (
-    lines.findLast((line) => /error/i.test(line))?.slice(0, 200) ?? lines.at(-1)?.slice(0, 200) ?? 'it said nothing'
-  )
+  return lines.findLast((line) => /error/i.test(line))?.slice(0, 200) ?? lines.at(-1)?.slice(0, 200) ?? 'it said nothing'
+}
+
+function reasonOf(line: string): string | undefined {
+  try {
+    const { reason } = JSON.parse(line) as { reason?: unknown }
+    return typeof reason === 'string' ? reason : undefined
+  } catch {
+    // A line that was cut by the crash.
+    return undefined
+  }
 }
 
 /** Throws `StartError` when the port is taken. */
