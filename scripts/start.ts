@@ -169,7 +169,7 @@ See the settled proof:
   curl ${urls.aggregator}/v1/proofs/${receipt.leaf}
 
 Ask more, sealed, with the official OpenAI client (from this folder):
-  npx node --input-type=module -e "
+  npx node --disable-warning=ExperimentalWarning --input-type=module -e "
     import OpenAI from 'openai'
     import { connect } from './offchain/sdk/connect.ts'
     const sealed = await connect({ rpcUrl: '${urls.rpc}', relayUrl: '${urls.relay}', registry: '${deployment().registry}' })

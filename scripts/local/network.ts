@@ -38,6 +38,8 @@ export type LocalOptions = {
   readonly onStep?: (what: string, detail?: string) => void
   /** Told when a child ends by itself after the start. */
   readonly onCrash: (error: StartError) => void
+  /** Where the relay finds the gateway, for tests that listen in between; the gateway itself unless told. */
+  readonly relayTo?: string
   /** Ends a start that is under way. */
   readonly signal?: AbortSignal
   /** Another backend than the demo model, for tests: an OpenAI-compatible base URL and its models. */
@@ -184,7 +186,7 @@ async function startAll(
   const relay = startRole('relay', 'offchain/relay/main.ts', {
     listen: { host: HOST, port: port.relay },
     operator: 'local demo',
-    gateways: [{ name: 'demo', url: urls.gateway }],
+    gateways: [{ name: 'demo', url: options.relayTo ?? urls.gateway }],
   })
   const children = {
     chain: chainChild,
@@ -265,6 +267,7 @@ function deployContracts(rpcUrl: string, out: string, account: (name: AccountNam
       env: { ...process.env, SEALPATH_RPC_URL: rpcUrl, SEALPATH_IGNITION_FOLDER: join(dirname(out), 'ignition') },
     },
   )
+  if (result.signal !== null) throw new StartError('stopped before it had started')
   if (result.status !== 0) throw new StartError(`the deployment failed: ${firstError(result.stderr)}`)
   return readDeployment(out)
 }

@@ -92,7 +92,9 @@ function lastWords(logFile: string): string {
     const reason = line.startsWith('{') ? reasonOf(line) : undefined
     if (reason !== undefined) return reason
   }
-  return lines.findLast((line) => /error/i.test(line))?.slice(0, 200) ?? lines.at(-1)?.slice(0, 200) ?? 'it said nothing'
+  return (
+    lines.findLast((line) => /error/i.test(line))?.slice(0, 200) ?? lines.at(-1)?.slice(0, 200) ?? 'it said nothing'
+  )
 }
 
 function reasonOf(line: string): string | undefined {

@@ -1,0 +1,280 @@
+/** The main job on a whole local network: every role a process, the official OpenAI client, and ethers as a second opinion. @module */
+import { Contract, JsonRpcProvider, toUtf8String } from 'ethers'
+import OpenAI from 'openai'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { fixedPromptBountyAbi, inferenceVerifierAbi, receiptSettlementAbi, testOPGAbi } from '#chain/generated/abis.ts'
+import { attestedProofArgument, openingArgument, settledProofArgument } from '#chain/proof.ts'
+import { encodeUtf8, toHex } from '#protocol/bytes.ts'
+import { NONCE_FIELD } from '#protocol/wire/receiptFile.ts'
+import { connect, type SealedClient } from '../../offchain/sdk/connect.ts'
+import { DEMO_MODEL } from '../../scripts/local/demoPrices.ts'
+import { type AccountName, type LocalNetwork, startLocalNetwork } from '../../scripts/local/network.ts'
+import { openTap, type Tap } from '../support/tap.ts'
+
+const PORT = 18_545
+const GATEWAY_PORT = PORT + 2
+const TAP_PORT = PORT + 9
+const PROMPT = 'What is Sealpath?'
+const SETTLED = 2
+const ATTESTED = 1
+
+let network: LocalNetwork
+let relayToGateway: Tap
+let clientToRelay: Tap
+let sealed: SealedClient
+let openai: OpenAI
+
+beforeAll(async () => {
+  relayToGateway = await openTap(TAP_PORT, GATEWAY_PORT)
+  network = await startLocalNetwork({
+    port: PORT,
+    relayTo: relayToGateway.url,
+    onCrash: (error) => {
+      throw error
+    },
+  })
+  clientToRelay = await openTap(0, PORT + 1)
+  sealed = await connectClient()
+  openai = new OpenAI({ baseURL: sealed.baseURL, apiKey: 'secret-of-the-app', fetch: sealed.fetch })
+}, 180_000)
+
+afterAll(async () => {
+  await network?.stop()
+  await relayToGateway?.close()
+  await clientToRelay?.close()
+}, 60_000)
+
+function connectClient(): Promise<SealedClient> {
+  return connect({
+    rpcUrl: network.urls.rpc,
+    relayUrl: clientToRelay.url,
+    registry: network.deployment().registry,
+    aggregatorUrl: network.urls.aggregator,
+  })
+}
+
+async function askStreaming(question: string): Promise<string> {
+  const stream = await openai.chat.completions.create({
+    model: DEMO_MODEL,
+    stream: true,
+    messages: [{ role: 'user', content: question }],
+  })
+  let text = ''
+  for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? ''
+  return text
+}
+
+describe('the sealed chat', () => {
+  it('streams through the official OpenAI client, and nobody in between sees a word of it', async () => {
+    const answer = await askStreaming(PROMPT)
+    expect(answer).toContain('settlement system')
+    for (const tap of [clientToRelay, relayToGateway]) {
+      const wire = tap.bytes()
+      expect(wire.length).toBeGreaterThan(4_096)
+      for (const word of [
+        PROMPT,
+        answer,
+        answer.slice(0, 24),
+        'settlement system',
+        DEMO_MODEL,
+        'messages',
+        'secret-of-the-app',
+      ]) {
+        expect(wire.includes(word), `${word} is on the wire`).toBe(false)
+        expect(
+          wire.includes(Buffer.from(word).toString('base64').slice(0, -4)),
+          `${word} is on the wire in base64`,
+        ).toBe(false)
+      }
+    }
+  })
+
+  it('shows the gateway no header of the client but the media type', () => {
+    const requests = relayToGateway.bytes().toString('latin1').split('POST /gateway HTTP/1.1\r\n').slice(1)
+    expect(requests.length).toBeGreaterThan(0)
+    for (const request of requests) {
+      const head = request.slice(0, request.indexOf('\r\n\r\n')).toLowerCase()
+      const names = head.split('\r\n').map((line) => line.slice(0, line.indexOf(':')))
+      const allowed = ['host', 'connection', 'content-type', 'incremental', 'transfer-encoding', 'content-length']
+      const ofTheRelay = ['accept', 'accept-language', 'accept-encoding', 'sec-fetch-mode', 'user-agent']
+      expect(names.filter((name) => ![...allowed, ...ofTheRelay].includes(name))).toEqual([])
+      expect(head).not.toContain('openai')
+    }
+  })
+
+  it('answers whole completions and lists models with their claims', async () => {
+    const completion = await openai.chat.completions.create({
+      model: DEMO_MODEL,
+      messages: [{ role: 'user', content: 'Hello' }],
+    })
+    expect(completion.choices[0]?.message.content).toContain('Sealpath')
+    expect(completion.usage?.completion_tokens).toBeGreaterThan(5)
+    const models = await openai.models.list()
+    expect(models.data.map((model) => model.id)).toEqual([DEMO_MODEL])
+  })
+
+  it('passes the errors of the gateway to the client in the shape it knows', async () => {
+    const ask = openai.chat.completions.create({ model: 'gpt-unknown', messages: [{ role: 'user', content: 'Hello' }] })
+    await expect(ask).rejects.toThrow(OpenAI.NotFoundError)
+  })
+
+  it('refuses every address that is not ours before anything is sent', async () => {
+    const before = clientToRelay.bytes().length
+    await expect(sealed.fetch('http://127.0.0.1:1/v1/chat/completions', { method: 'POST' })).rejects.toMatchObject({
+      code: 'NOT_OURS',
+    })
+    expect(clientToRelay.bytes().length).toBe(before)
+  })
+
+  it('refuses to seal when the policy does not accept the measurement', async () => {
+    const refused = connect({
+      rpcUrl: network.urls.rpc,
+      relayUrl: clientToRelay.url,
+      registry: network.deployment().registry,
+      policy: { measurements: [`0x${'00'.repeat(32)}`] },
+    })
+    await expect(refused).rejects.toMatchObject({ code: 'EVIDENCE_REFUSED', reason: 'POLICY' })
+  })
+})
+
+describe('the proof', () => {
+  it('is attested at once and settled soon, and contracts say which of the two it is', async () => {
+    const response = await sealed.fetch(`${sealed.baseURL}/chat/completions`, {
+      method: 'POST',
+      body: JSON.stringify({ model: DEMO_MODEL, messages: [{ role: 'user', content: 'Who can read my prompt?' }] }),
+    })
+    await response.text()
+    const receipt = await sealed.receiptOf(response)
+    const { inference } = network.deployment()
+    const verifier = { address: inference, abi: inferenceVerifierAbi } as const
+    const attested = await network.client.readContract({
+      ...verifier,
+      functionName: 'attested',
+      args: [attestedProofArgument(receipt.file)],
+    })
+    expect(attested).toEqual({ finality: ATTESTED, isCompromised: false })
+
+    const proof = await receipt.settled({ timeoutMs: 60_000 })
+    const argument = settledProofArgument(proof.receipt, proof.settled)
+    const settled = await network.client.readContract({ ...verifier, functionName: 'settled', args: [argument] })
+    expect(settled).toEqual({ finality: SETTLED, isCompromised: false })
+
+    const forged = { ...argument, receipt: { ...argument.receipt, output: argument.receipt.request } }
+    const refused = await network.client.readContract({ ...verifier, functionName: 'settled', args: [forged] })
+    expect(refused.finality).toBe(0)
+    const account = await network.client.readContract({
+      address: network.deployment().settlement,
+      abi: receiptSettlementAbi,
+      functionName: 'accountOf',
+      args: [receipt.file.public.enclave],
+    })
+    expect(account.credited).toBe(account.earned)
+    expect(account.earned).toBeGreaterThan(0n)
+  })
+
+  it('pays a bounty on the settled answer to a fixed prompt, read and claimed by ethers', async () => {
+    const { bounty, token } = network.deployment()
+    const amount = 5n * 10n ** 18n
+    await write('sponsor', token, testOPGAbi, 'mint', [network.account('sponsor').address, amount])
+    await write('sponsor', token, testOPGAbi, 'approve', [bounty, amount])
+    const bodyStart = `{"model":"${DEMO_MODEL}","temperature":0,"messages":[{"role":"user","content":"How does a receipt settle?"}],"seed":`
+    const { enclave } = sealed.gateway
+    await write('sponsor', bounty, fixedPromptBountyAbi, 'open', [
+      toHex(encodeUtf8(bodyStart)),
+      toHex(encodeUtf8('}')),
+      sealed.gateway.measurement,
+      amount,
+    ])
+    for (let i = 0; i < 3; i++) await network.client.request({ method: 'evm_mine' } as never)
+    await write('protocol', bounty, fixedPromptBountyAbi, 'drawSeed', [1n])
+
+    const provider = new JsonRpcProvider(network.urls.rpc, undefined, {
+      staticNetwork: true,
+      polling: true,
+      pollingInterval: 100,
+    })
+    const claimant = await provider.getSigner(network.account('protocol').address)
+    const contract = new Contract(bounty, fixedPromptBountyAbi as never, claimant)
+    const [body, nonce] = await Promise.all([
+      contract.getFunction('requestBody')(1n) as Promise<string>,
+      contract.getFunction('nonceFor')(1n, claimant.address) as Promise<string>,
+    ])
+    const response = await sealed.fetch(`${sealed.baseURL}/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', [NONCE_FIELD]: nonce },
+      body: toUtf8String(body),
+    })
+    await response.text()
+    const receipt = await sealed.receiptOf(response)
+    expect(receipt.file.public.enclave).toBe(enclave)
+    const proof = await receipt.settled({ timeoutMs: 60_000 })
+    const opening = openingArgument(proof.receipt)
+    const claim = await contract.getFunction('claim')(1n, settledProofArgument(proof.receipt, proof.settled), opening)
+    await claim.wait()
+    const job = await contract.getFunction('jobOf')(1n)
+    expect(job.isPaid).toBe(true)
+    expect(toUtf8String(job.answer)).toContain('leaf in the enclave')
+    provider.destroy()
+  })
+})
+
+describe('with chain and aggregator out of reach', () => {
+  it('answers as before, keeps the receipts, and settles them afterwards', async () => {
+    const running = await medianAnswerMs()
+    signal('SIGSTOP')
+    const receipts = []
+    let stopped: number
+    try {
+      stopped = await medianAnswerMs()
+      const response = await sealed.fetch(`${sealed.baseURL}/chat/completions`, {
+        method: 'POST',
+        body: JSON.stringify({ model: DEMO_MODEL, messages: [{ role: 'user', content: 'Hello' }] }),
+      })
+      await response.text()
+      receipts.push(await sealed.receiptOf(response))
+    } finally {
+      signal('SIGCONT')
+    }
+    // Both are dominated by the ticks of the private mode; a wait for chain or aggregator would be seconds.
+    expect(stopped).toBeLessThan(2 * running + 500)
+    for (const receipt of receipts) {
+      const proof = await receipt.settled({ timeoutMs: 90_000 })
+      expect(proof.settled.enclave).toBe(sealed.gateway.enclave)
+    }
+  })
+
+  function signal(name: 'SIGSTOP' | 'SIGCONT'): void {
+    network.children.chain.process.kill(name)
+    network.children.aggregator.process.kill(name)
+  }
+
+  async function medianAnswerMs(): Promise<number> {
+    const times: number[] = []
+    for (let i = 0; i < 3; i++) {
+      const begun = performance.now()
+      await askStreaming('Hello')
+      times.push(performance.now() - begun)
+    }
+    return times.toSorted((a, b) => a - b)[1] ?? Number.NaN
+  }
+})
+
+async function write(
+  from: AccountName,
+  address: `0x${string}`,
+  abi: readonly unknown[],
+  functionName: string,
+  args: readonly unknown[],
+): Promise<void> {
+  const wallet = network.wallet(from)
+  const hash = await wallet.writeContract({
+    address,
+    abi,
+    functionName,
+    args,
+    chain: wallet.chain ?? null,
+    account: wallet.account ?? null,
+  } as never)
+  const receipt = await network.client.waitForTransactionReceipt({ hash })
+  expect(receipt.status).toBe('success')
+}
