@@ -1,0 +1,75 @@
+/** What a transaction's events say about settled and skipped heads. @module */
+import { strict as assert } from 'node:assert'
+import { parseEventLogs, type TransactionReceipt } from 'viem'
+import { receiptSettlementAbi } from '#chain/generated/abis.ts'
+import type { Hex } from '#protocol/bytes.ts'
+import { batchRootOf } from './batchTree.ts'
+import type { SettledBatch, SettledHead } from './store.ts'
+
+/** Numbers of `HeadRefusal` in contracts/interfaces/IReceiptSettlement.sol. */
+const HEAD_REFUSALS = [
+  'None',
+  'BadSignature',
+  'UnknownEnclave',
+  'EnclaveEnded',
+  'SizeOutOfRange',
+  'Duplicate',
+  'Contradiction',
+  'SettlerExclusive',
+] as const
+export type HeadRefusal = (typeof HEAD_REFUSALS)[number]
+
+export type HeadSkip = { readonly enclave: Hex; readonly size: bigint; readonly reason: HeadRefusal }
+
+export type SettlementEvents = { readonly batches: readonly SettledBatch[]; readonly skips: readonly HeadSkip[] }
+
+/**
+ * Batches and skips in a receipt, as far as `settlement` said so. Throws when a batch's heads do not lead to the root that the contract
+ * stored: then this code and the contract disagree about the tree, and no proof made here would hold.
+ */
+export function readSettlementEvents(receipt: TransactionReceipt, settlement: Hex): SettlementEvents {
+  const logs = receipt.logs.filter(({ address }) => address.toLowerCase() === settlement.toLowerCase())
+  const heads = new Map<bigint, SettledHead[]>()
+  const batches: SettledBatch[] = []
+  const skips: HeadSkip[] = []
+  // Its HeadSkipped comes right before the HeadSettled of the same head.
+  let exclusive = ''
+  for (const event of parseEventLogs({ abi: receiptSettlementAbi, logs, strict: true })) {
+    switch (event.eventName) {
+      case 'HeadSettled': {
+        const { batch, enclave, size, root, fees } = event.args
+        const moved = exclusive === `${enclave} ${size}` ? {} : { earned: fees }
+        heads.set(batch, [...(heads.get(batch) ?? []), { enclave: lower(enclave), size, root, ...moved }])
+        exclusive = ''
+        break
+      }
+      case 'HeadSkipped': {
+        const { enclave, size, reason } = event.args
+        const skip = { enclave: lower(enclave), size, reason: HEAD_REFUSALS[reason] ?? 'None' }
+        skips.push(skip)
+        if (skip.reason === 'SettlerExclusive') exclusive = `${enclave} ${size}`
+        break
+      }
+      case 'BatchSettled':
+        batches.push(settledBatch(receipt, event.args.batch, event.args.root, heads.get(event.args.batch) ?? []))
+        break
+    }
+  }
+  return { batches, skips }
+}
+
+function settledBatch(receipt: TransactionReceipt, batch: bigint, root: Hex, heads: SettledHead[]): SettledBatch {
+  assert(batchRootOf(heads) === root, `the heads of batch ${batch} lead to its root`)
+  return {
+    batch,
+    root,
+    transaction: receipt.transactionHash,
+    block: receipt.blockNumber,
+    gasUsed: receipt.gasUsed,
+    heads,
+  }
+}
+
+function lower(address: Hex): Hex {
+  return address.toLowerCase() as Hex
+}

@@ -1,0 +1,35 @@
+import * as v from 'valibot'
+import { expect, test } from 'vitest'
+import { AGGREGATOR_LIMITS, AggregatorConfigSchema, SETTLE_POLICY } from './config.ts'
+
+const minimal = {
+  listen: { host: '127.0.0.1', port: 8080 },
+  rpcUrl: 'http://127.0.0.1:8545',
+  deployment: { chainId: 31_337, registry: `0x${'01'.repeat(20)}`, settlement: `0x${'02'.repeat(20)}` },
+  accountKeyFile: 'settler.key',
+  database: { folder: 'data', port: 5433 },
+}
+
+test('fills in policy and limits', () => {
+  const config = v.parse(AggregatorConfigSchema, minimal)
+  expect(config.settle).toEqual(SETTLE_POLICY)
+  expect(config.limits).toEqual(AGGREGATOR_LIMITS)
+  expect(config.deployment.fromBlock).toBe(0n)
+})
+
+test('takes a whole deployment file as the deployment', () => {
+  const deployment = { ...minimal.deployment, vault: `0x${'03'.repeat(20)}`, fromBlock: '12' }
+  expect(v.parse(AggregatorConfigSchema, { ...minimal, deployment }).deployment).toEqual({
+    ...minimal.deployment,
+    fromBlock: 12n,
+  })
+})
+
+test.each([
+  ['more heads than the contract takes', { settle: { headsMax: 257 } }],
+  ['more gas than a call may use', { settle: { gasMax: 12_000_001 } }],
+  ['no database', { database: {} }],
+  ['an address that is none', { deployment: { ...minimal.deployment, settlement: '0x02' } }],
+])('refuses %s', (_what, change) => {
+  expect(v.safeParse(AggregatorConfigSchema, { ...minimal, ...change }).success).toBe(false)
+})

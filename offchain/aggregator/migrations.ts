@@ -1,0 +1,124 @@
+/** The aggregator's tables. Forward only: a released entry never changes, new ones are appended. @module */
+
+export const MIGRATIONS: readonly string[] = [
+  `
+  -- One row an enclave: its lock, and the right edge of its log (32 bytes a node, largest subtree first).
+  create table logs (
+    enclave bytea primary key,
+    size bigint not null default 0,
+    edge bytea not null default '',
+    is_ended boolean not null default false
+  );
+
+  -- A stretch of a log: leaves of 32 bytes, and their index (leafRuns.ts). Hashes do not compress, and parts are read by offset.
+  create table leaf_runs (
+    enclave bytea not null references logs,
+    start bigint not null,
+    count int not null,
+    leaves bytea not null,
+    leaf_index bytea not null,
+    primary key (enclave, start)
+  );
+  alter table leaf_runs alter column leaves set storage external, alter column leaf_index set storage external;
+
+  -- One logical transaction of a sending account: a nonce, and as many attempts as it takes (step.ts).
+  create table transactions (
+    id bigserial primary key,
+    account bytea not null,
+    kind text not null,
+    calldata bytea not null,
+    gas bigint not null,
+    state text not null,
+    nonce bigint,
+    sent_at bigint,
+    foreign_sightings int,
+    included_hash bytea,
+    included_block bigint,
+    included_block_hash bytea,
+    gas_used bigint,
+    failure text,
+    created_at timestamptz not null default now(),
+    changed_at timestamptz not null default now()
+  );
+  create index transactions_live on transactions (account, id) where state not in ('final', 'failed');
+  create index transactions_failed on transactions (account, changed_at) where state = 'failed';
+
+  -- Stored before they are broadcast.
+  create table attempts (
+    hash bytea primary key,
+    transaction bigint not null references transactions,
+    position int not null,
+    raw bytea not null,
+    fee numeric not null,
+    tip numeric not null,
+    stored_at timestamptz not null default now(),
+    unique (transaction, position)
+  );
+
+  create table heads (
+    enclave bytea not null references logs,
+    size bigint not null,
+    root bytea not null,
+    fees numeric(20) not null,
+    r bytea not null,
+    vs bytea not null,
+    received_at timestamptz not null default now(),
+    assigned bigint references transactions,
+    skipped text,
+    retry_at timestamptz,
+    primary key (enclave, size)
+  );
+  create index heads_assigned on heads (assigned) where assigned is not null;
+
+  -- Signed heads that cannot both be true. Never deleted.
+  create table evidence (
+    id bytea primary key,
+    enclave bytea not null,
+    kind text not null,
+    heads text not null,
+    calldata bytea not null,
+    state text not null default 'pending',
+    assigned bigint references transactions,
+    noted_at timestamptz not null default now()
+  );
+  create index evidence_enclave on evidence (enclave);
+
+  create table leases (
+    account bytea primary key,
+    holder text not null,
+    epoch bigint not null,
+    ends_at timestamptz not null
+  );
+  create table settle_requests (account bytea primary key, asked_at timestamptz not null default now());
+
+  create table chain (
+    id int primary key check (id = 1),
+    identity text not null,
+    block bigint,
+    hash bytea,
+    final_block bigint,
+    final_hash bytea
+  );
+
+  -- What the chain says. Removed and read again when blocks are reorganised.
+  create table batches (
+    batch bigint primary key,
+    root bytea not null,
+    transaction bytea not null,
+    block bigint not null,
+    gas_used bigint not null
+  );
+  create index batches_block on batches (block);
+  create table batch_heads (
+    batch bigint not null references batches on delete cascade,
+    position int not null,
+    enclave bytea not null,
+    size bigint not null,
+    root bytea not null,
+    earned numeric(20),
+    primary key (batch, position)
+  );
+  create index batch_heads_enclave on batch_heads (enclave, size);
+  create index batch_heads_earned on batch_heads (enclave, earned) where earned is not null;
+  `,
+]

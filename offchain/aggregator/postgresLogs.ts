@@ -1,0 +1,206 @@
+/** The aggregator's logs on PostgreSQL. @module */
+import { strict as assert } from 'node:assert'
+import type { TransactionSql } from 'postgres'
+import type { Sql } from '#node/database.ts'
+import { concatBytes, equalBytes, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import { keccak256 } from '#protocol/hash.ts'
+import type { LogEdge } from '#protocol/log/edge.ts'
+import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
+import { toJson } from '#protocol/wire/json.ts'
+import { buildLeafIndex, expectedWindow, offsetsInWindow, planMerge, prefixOfLeaf } from './leafRuns.ts'
+import type { Evidence, LeafPlace, LockedLog, LogStore } from './store.ts'
+
+const NODE_BYTES = 32
+
+type Querier = Sql | TransactionSql<{ bigint: bigint }>
+
+export type HeadRow = {
+  enclave: Uint8Array
+  size: bigint
+  root: Uint8Array
+  fees: string
+  r: Uint8Array
+  vs: Uint8Array
+}
+
+/** The port on a migrated database. */
+export function createLogStore(sql: Sql): LogStore {
+  return {
+    withLog: (enclave, work) => withLog(sql, enclave, work),
+    readLeaves: (enclave, from, to) => readLeaves(sql, fromHex(enclave, 20), from, to),
+    // One snapshot: a merge between two queries would hide the leaf from both.
+    findLeaf: (leaf) => sql.begin('isolation level repeatable read read only', (query) => findLeaf(query, leaf)),
+    async mergeRuns(enclave) {
+      while (await mergeOnce(sql, fromHex(enclave, 20)));
+    },
+    async readEnclave(enclave) {
+      const id = fromHex(enclave, 20)
+      const [row] = await sql<{ size: bigint; settled: bigint | null; fees: string }[]>`
+        select l.size, h.fees::text as fees,
+          (select max(b.size) from batch_heads b where b.enclave = l.enclave and b.size <= l.size) as settled
+        from logs l join heads h on h.enclave = l.enclave and h.size = l.size
+        where l.enclave = ${id}`
+      if (row === undefined) return undefined
+      return { size: row.size, settledSize: row.settled ?? 0n, fees: BigInt(row.fees) }
+    },
+    async readTotals() {
+      const [row] = await sql<{ enclaves: bigint; leaves: string }[]>`
+        select count(*) as enclaves, coalesce(sum(size), 0)::text as leaves from logs where size > 0`
+      return { enclaves: Number(row?.enclaves ?? 0n), leaves: BigInt(row?.leaves ?? '0') }
+    },
+  }
+}
+
+/** A head as the wire knows it. */
+export function headOfRow(row: HeadRow): EarningsHeadMessage {
+  return {
+    enclave: toHex(row.enclave),
+    size: row.size,
+    root: toHex(row.root),
+    fees: BigInt(row.fees),
+    signature: { r: toHex(row.r), vs: toHex(row.vs) },
+  }
+}
+
+async function withLog<T>(sql: Sql, enclave: Hex, work: (log: LockedLog) => Promise<T>): Promise<T> {
+  const id = fromHex(enclave, 20)
+  const box = await sql.begin(async (query) => {
+    await query`insert into logs (enclave) values (${id}) on conflict do nothing`
+    const [row] = await query<{ size: bigint; edge: Uint8Array; is_ended: boolean }[]>`
+      select size, edge, is_ended from logs where enclave = ${id} for update`
+    assert(row !== undefined, 'the log was inserted above')
+    return { result: await work(lockedLog(query, id, { ...row, size: Number(row.size) })) }
+  })
+  return box.result as T
+}
+
+function lockedLog(
+  query: TransactionSql<{ bigint: bigint }>,
+  id: Uint8Array,
+  row: { size: number; edge: Uint8Array; is_ended: boolean },
+): LockedLog {
+  return {
+    edge: { size: row.size, nodes: splitNodes(row.edge) },
+    isEnded: row.is_ended,
+    async readHead(size) {
+      const [head] = await query<HeadRow[]>`
+        select enclave, size, root, fees::text, r, vs from heads where enclave = ${id} and size = ${size}`
+      return head && headOfRow(head)
+    },
+    async readNeighbours(size) {
+      const [below] = await query<HeadRow[]>`
+        select enclave, size, root, fees::text, r, vs from heads
+        where enclave = ${id} and size < ${size} order by size desc limit 1`
+      const [above] = await query<HeadRow[]>`
+        select enclave, size, root, fees::text, r, vs from heads
+        where enclave = ${id} and size > ${size} order by size limit 1`
+      return { below: below && headOfRow(below), above: above && headOfRow(above) }
+    },
+    readLeaves: (from, to) => readLeaves(query, id, from, to),
+    async append(leaves, edge, head) {
+      await query`
+        insert into leaf_runs (enclave, start, count, leaves, leaf_index)
+        values (${id}, ${row.size}, ${leaves.length / NODE_BYTES}, ${leaves}, ${buildLeafIndex(leaves)})`
+      await query`update logs set size = ${edge.size}, edge = ${joinNodes(edge)} where enclave = ${id}`
+      await insertHead(query, id, head)
+    },
+    noteHead: (head) => insertHead(query, id, head),
+    async noteEvidence(evidence) {
+      await insertEvidence(query, id, evidence)
+      await query`update logs set is_ended = true where enclave = ${id}`
+    },
+  }
+}
+
+async function insertHead(query: Querier, id: Uint8Array, head: EarningsHeadMessage): Promise<void> {
+  const { r, vs } = head.signature
+  await query`
+    insert into heads (enclave, size, root, fees, r, vs)
+    values (${id}, ${head.size}, ${fromHex(head.root, 32)}, ${head.fees.toString()}::numeric, ${fromHex(r, 32)}, ${fromHex(vs, 32)})`
+}
+
+async function insertEvidence(query: Querier, id: Uint8Array, evidence: Evidence): Promise<void> {
+  const calldata = fromHex(evidence.calldata)
+  await query`
+    insert into evidence (id, enclave, kind, heads, calldata)
+    values (${keccak256(calldata)}, ${id}, ${evidence.kind}, ${toJson(evidence.heads)}, ${calldata})
+    on conflict do nothing`
+}
+
+async function readLeaves(query: Querier, id: Uint8Array, from: number, to: number): Promise<Uint8Array> {
+  if (from >= to) return new Uint8Array()
+  const runs = await query<{ part: Uint8Array }[]>`
+    select substring(leaves
+      from (greatest(${from}::bigint - start, 0) * 32 + 1)::int
+      for ((least(${to}::bigint - start, count) - greatest(${from}::bigint - start, 0)) * 32)::int) as part
+    from leaf_runs
+    where enclave = ${id} and start < ${to} and start + count > ${from} order by start`
+  const leaves = concatBytes(...runs.map(({ part }) => part))
+  assert(leaves.length === (to - from) * NODE_BYTES, 'the runs of a log cover it without gaps')
+  return leaves
+}
+
+/** Asks all runs, each of which answers with the few entries where the leaf would be. */
+async function findLeaf(sql: Querier, leaf: Uint8Array): Promise<LeafPlace[]> {
+  const prefix = prefixOfLeaf(leaf)
+  const counts = await sql<{ count: number }[]>`select distinct count from leaf_runs`
+  const windows = counts.map(({ count }) => ({ count, ...expectedWindow(prefix, count) }))
+  const runs = await sql<{ enclave: Uint8Array; start: bigint; count: number; entries: Uint8Array }[]>`
+    select enclave, start, r.count, substring(leaf_index from first * 8 + 1 for (past - first) * 8) as entries
+    from leaf_runs r
+    join unnest(
+      ${windows.map(({ count }) => count)}::int[], ${windows.map(({ from }) => from)}::int[], ${windows.map(({ to }) => to)}::int[]
+    ) as w (count, first, past) on w.count = r.count`
+  const places: LeafPlace[] = []
+  for (const { enclave, start, count, entries } of runs) {
+    const { from, to } = expectedWindow(prefix, count)
+    const offsets =
+      offsetsInWindow(entries, prefix, { isStart: from === 0, isEnd: to === count }) ??
+      (await offsetsInWhole(sql, enclave, start, prefix))
+    for (const offset of offsets) {
+      const index = Number(start) + offset
+      if (equalBytes(await readLeaves(sql, enclave, index, index + 1), leaf)) {
+        places.push({ enclave: toHex(enclave), index })
+      }
+    }
+  }
+  return places
+}
+
+async function offsetsInWhole(sql: Querier, id: Uint8Array, start: bigint, prefix: number): Promise<number[]> {
+  const [run] = await sql<{ leaf_index: Uint8Array }[]>`
+    select leaf_index from leaf_runs where enclave = ${id} and start = ${start}`
+  return run === undefined ? [] : (offsetsInWindow(run.leaf_index, prefix, { isStart: true, isEnd: true }) ?? [])
+}
+
+/** Merges one group of neighbours. Appends to the log wait meanwhile: they lock the same row. */
+async function mergeOnce(sql: Sql, id: Uint8Array): Promise<boolean> {
+  return sql.begin(async (query) => {
+    await query`select 1 from logs where enclave = ${id} for update`
+    const runs = await query<{ start: bigint; count: number }[]>`
+      select start, count from leaf_runs where enclave = ${id} order by start`
+    const plan = planMerge(runs.map(({ count }) => count))
+    if (plan === undefined) return false
+    const group = runs.slice(plan.first, plan.first + plan.length)
+    const start = group[0]?.start ?? 0n
+    const count = group.reduce((sum, run) => sum + run.count, 0)
+    const leaves = await readLeaves(query, id, Number(start), Number(start) + count)
+    await query`delete from leaf_runs where enclave = ${id} and start >= ${start} and start < ${start + BigInt(count)}`
+    await query`
+      insert into leaf_runs (enclave, start, count, leaves, leaf_index)
+      values (${id}, ${start}, ${count}, ${leaves}, ${buildLeafIndex(leaves)})`
+    return true
+  })
+}
+
+function splitNodes(bytes: Uint8Array): Uint8Array[] {
+  const nodes: Uint8Array[] = []
+  for (let offset = 0; offset < bytes.length; offset += NODE_BYTES) {
+    nodes.push(new Uint8Array(bytes.subarray(offset, offset + NODE_BYTES)))
+  }
+  return nodes
+}
+
+function joinNodes(edge: LogEdge): Uint8Array {
+  return concatBytes(...edge.nodes)
+}

@@ -1,0 +1,183 @@
+/**
+ * What an aggregator keeps. Two ports: the logs it takes in, and what it does about them on chain. Both are implemented on PostgreSQL
+ * (postgresLogs.ts, postgresSettlement.ts); any number of processes may share one database.
+ * @module
+ */
+import type { Hex } from '#protocol/bytes.ts'
+import type { LogEdge } from '#protocol/log/edge.ts'
+import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
+import type { BatchedHead } from './batchTree.ts'
+import type { TransactionState } from './step.ts'
+
+// Logs
+
+export type LogStore = {
+  /** Runs `work` with the log of `enclave` locked: no two ingests of one enclave interleave, in whichever processes. Commits what it wrote. */
+  withLog<T>(enclave: Hex, work: (log: LockedLog) => Promise<T>): Promise<T>
+  /** Leaves from `from` (inclusive) to `to` (exclusive), all of which must be held. */
+  readLeaves(enclave: Hex, from: number, to: number): Promise<Uint8Array>
+  /** Where a leaf (32 bytes) is. More than one place only if an enclave logged it twice. */
+  findLeaf(leaf: Uint8Array): Promise<readonly LeafPlace[]>
+  /** Merges small runs of `enclave`, as far as there is anything to merge. */
+  mergeRuns(enclave: Hex): Promise<void>
+  readEnclave(enclave: Hex): Promise<EnclaveSummary | undefined>
+  readTotals(): Promise<LogTotals>
+}
+
+/** One enclave's log while it is locked. */
+export type LockedLog = {
+  readonly edge: LogEdge
+  /** Whether its enclave was caught contradicting itself. */
+  readonly isEnded: boolean
+  readHead(size: bigint): Promise<EarningsHeadMessage | undefined>
+  /** The largest known head below `size`, and the smallest above it. */
+  readNeighbours(size: bigint): Promise<HeadNeighbours>
+  readLeaves(from: number, to: number): Promise<Uint8Array>
+  /** Appends leaves and the head over them. `edge` is the edge after them. */
+  append(leaves: Uint8Array, edge: LogEdge, head: EarningsHeadMessage): Promise<void>
+  /** Notes a head whose leaves are all known. */
+  noteHead(head: EarningsHeadMessage): Promise<void>
+  /** Keeps for ever what proves that the enclave contradicted itself. A repeat changes nothing. */
+  noteEvidence(evidence: Evidence): Promise<void>
+}
+
+export type HeadNeighbours = {
+  readonly below: EarningsHeadMessage | undefined
+  readonly above: EarningsHeadMessage | undefined
+}
+
+/** Two signed heads that cannot both be true, and the call that shows it to the contract. */
+export type Evidence = {
+  readonly enclave: Hex
+  readonly kind: 'contradiction' | 'fork'
+  readonly heads: readonly [EarningsHeadMessage, EarningsHeadMessage]
+  readonly calldata: Hex
+}
+
+export type LeafPlace = { readonly enclave: Hex; readonly index: number }
+
+export type EnclaveSummary = { readonly size: bigint; readonly settledSize: bigint; readonly fees: bigint }
+
+export type LogTotals = { readonly enclaves: number; readonly leaves: bigint }
+
+// Settlement
+
+/** The right to send for one account. `epoch` grows whenever it changes hands; writes of an older epoch are refused. */
+export type Lease = { readonly account: Hex; readonly epoch: bigint }
+
+export type SettlementStore = {
+  /** Binds the database to one chain and contract for good. Answers `false` when it is bound to others. */
+  bindChain(identity: string): Promise<boolean>
+
+  /** Takes or renews the lease; `undefined` while another holder has it. */
+  takeLease(account: Hex, holder: string, seconds: number): Promise<Lease | undefined>
+  releaseLease(lease: Lease): Promise<void>
+
+  /** Notes that somebody asked to settle now; whoever holds the lease sees it. */
+  askSettle(account: Hex): Promise<void>
+
+  /** Transactions of the account that are not final or failed, oldest first. */
+  readLive(account: Hex): Promise<readonly StoredTransaction[]>
+  /** The nonce after the highest this database knows for the account; 0 when it knows none. */
+  nextNonce(account: Hex): Promise<number>
+  /** How often transactions of the account have failed within the last ten minutes, and how long ago the last one did. */
+  recentFailures(account: Hex): Promise<{ readonly count: number; readonly secondsAgo: number }>
+
+  /** Newest heads that should be settled, oldest first, and whether they should be now. */
+  readDue(account: Hex, headsMax: number): Promise<DueHeads>
+  /** Evidence that is not on chain yet and in nobody's transaction. */
+  readPendingEvidence(): Promise<readonly PendingEvidence[]>
+  markEvidence(id: Hex, outcome: 'reported' | 'refused'): Promise<void>
+
+  /** Stores a transaction in state `sealed` and assigns to it what it is for, unless any of that is assigned already: then `false`. */
+  seal(lease: Lease, sealed: SealedTransaction): Promise<boolean>
+  /** Stores a transaction's new state with what belongs to it, all or nothing. Throws `LeaseLostError` for an older epoch. */
+  advance(lease: Lease, id: bigint, state: TransactionState, change: TransactionChange): Promise<void>
+  readRaw(hash: Hex): Promise<Hex | undefined>
+
+  readCursor(): Promise<ChainCursor | undefined>
+  /** Replaces everything recorded from block `from` on by `batches` and moves the cursor, if it is still `expected`. Answers whether it was. */
+  record(
+    expected: ChainCursor | undefined,
+    next: ChainCursor,
+    from: bigint,
+    batches: readonly SettledBatch[],
+  ): Promise<boolean>
+
+  readBatch(batch: bigint): Promise<SettledBatch | undefined>
+  /** Settled heads of `enclave` with more than `index` and at most `sizeMax` leaves, smallest first. */
+  readSettled(enclave: Hex, index: number, sizeMax: bigint): Promise<readonly SettledPlace[]>
+  readSettlementTotals(): Promise<{ readonly batches: number; readonly unsettledHeads: number }>
+}
+
+/** `retryAt` in seconds since the epoch. */
+export type TransactionChange = {
+  /** Raw bytes of the newest attempt: stored in the same commit as the state that names it. */
+  readonly raw?: Hex
+  readonly skipped?: readonly SkippedHead[]
+}
+
+export type SkippedHead = {
+  readonly enclave: Hex
+  readonly size: bigint
+  readonly reason: string
+  /** When to try again; without it never. */
+  readonly retryAt?: bigint
+}
+
+export type StoredTransaction = {
+  readonly id: bigint
+  readonly kind: 'settle' | 'report'
+  readonly calldata: Hex
+  readonly gas: bigint
+  readonly state: TransactionState
+}
+
+export type SealedTransaction = { readonly calldata: Hex; readonly gas: bigint } & (
+  | { readonly kind: 'settle'; readonly heads: readonly EarningsHeadMessage[] }
+  | { readonly kind: 'report'; readonly evidence: Hex }
+)
+
+export type DueHeads = {
+  readonly heads: readonly EarningsHeadMessage[]
+  /** How long the one that waits longest has waited, in seconds. */
+  readonly waitedSeconds: number
+  /** Leaves above what is settled. */
+  readonly leaves: bigint
+  readonly isAsked: boolean
+}
+
+export type PendingEvidence = { readonly id: Hex; readonly enclave: Hex; readonly calldata: Hex }
+
+/** How far the chain was read: everything up to `block`, whose hash was `hash`. At `finalBlock` and before nothing will change. */
+export type ChainCursor = {
+  readonly block: bigint
+  readonly hash: Hex
+  readonly finalBlock: bigint
+  readonly finalHash: Hex
+}
+
+/** A batch as the chain's events tell it, whoever sent it. Heads in the order of the tree. */
+export type SettledBatch = {
+  readonly batch: bigint
+  readonly root: Hex
+  readonly transaction: Hex
+  readonly block: bigint
+  readonly gasUsed: bigint
+  readonly heads: readonly SettledHead[]
+}
+
+/** `earned`: fees up to which money has moved with this head, 0 for a client's; absent when another settler's exclusive time kept it. */
+export type SettledHead = BatchedHead & { readonly earned?: bigint }
+
+export type SettledPlace = {
+  readonly size: bigint
+  readonly root: Hex
+  readonly batch: bigint
+}
+
+/** Another process has taken over the sending account: whatever was about to be stored must not be done. */
+export class LeaseLostError extends Error {
+  override readonly name = 'LeaseLostError'
+  readonly code = 'LEASE_LOST'
+}

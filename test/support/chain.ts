@@ -1,0 +1,234 @@
+/**
+ * A local chain with the whole protocol on it, for tests that need one: a JSON-RPC port, deployed contracts, registered enclaves.
+ * @module
+ */
+import { randomUUID } from 'node:crypto'
+import { rmSync } from 'node:fs'
+import { network } from 'hardhat'
+import {
+  type Account,
+  type Chain,
+  createTestClient,
+  createWalletClient,
+  encodeAbiParameters,
+  hashTypedData,
+  http,
+  keccak256,
+  type PublicClient,
+  publicActions,
+  type TestClient,
+  type Transport,
+  type WalletClient,
+} from 'viem'
+import { type HDAccount, mnemonicToAccount } from 'viem/accounts'
+import { hardhat } from 'viem/chains'
+import type { Deployment } from '#chain/deployment.ts'
+import { creditVaultAbi, enclaveRegistryAbi, testOPGAbi } from '#chain/generated/abis.ts'
+import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import { ENCLAVE_ROLE, type EnclaveRole, hashStatement } from '#protocol/evidence/statement.ts'
+import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
+import SealpathModule from '../../scripts/ignition/modules/Sealpath.ts'
+import TestTokenModule from '../../scripts/ignition/modules/TestToken.ts'
+
+/** The mnemonic of every local development chain. */
+const MNEMONIC = 'test test test test test test test test test test test junk'
+/** Accounts by use: index in the mnemonic's derivation. */
+const ACCOUNTS = { deployer: 0, appointed: 1, operator: 2, settler: 3, protocol: 4, stranger: 5 } as const
+/** Reference values that every test enclave is measured as. */
+export const TEST_MEASUREMENT: Hex = `0x${'4d'.repeat(32)}`
+/** Base units of the token in one unit. */
+const UNIT_AMOUNT = 10n ** 12n
+
+export type TestAccount = keyof typeof ACCOUNTS
+
+export type LocalChain = {
+  readonly rpcUrl: string
+  readonly addresses: Deployment
+  readonly client: PublicClient
+  /** Mines, takes snapshots, drops transactions. */
+  readonly control: TestClient<'hardhat', Transport, Chain>
+  account(name: TestAccount): HDAccount
+  /** Private key of an account, hex. */
+  keyOf(name: TestAccount): Hex
+  wallet(name: TestAccount): WalletClient<Transport, Chain, Account>
+  close(): Promise<void>
+}
+
+/** Starts a chain of its own on a free port and deploys everything on it, with no delays and development evidence allowed. */
+export async function deployLocal(): Promise<LocalChain> {
+  const server = await network.createServer('default', '127.0.0.1')
+  const { port } = await server.listen()
+  const rpcUrl = `http://127.0.0.1:${port}`
+  const connection = await network.create({ network: 'localhost', override: { url: rpcUrl } })
+  const account = (name: TestAccount) => mnemonicToAccount(MNEMONIC, { addressIndex: ACCOUNTS[name] })
+  try {
+    const transport = http(rpcUrl)
+    const options = { chain: hardhat, transport, pollingInterval: 50, cacheTime: 0 }
+    const control = createTestClient({ ...options, mode: 'hardhat' })
+    const client = control.extend(publicActions) as unknown as PublicClient
+    const addresses = await deployContracts(connection, account)
+    return {
+      rpcUrl,
+      addresses,
+      client,
+      control,
+      account,
+      keyOf: (name) => toHex(account(name).getHdKey().privateKey ?? new Uint8Array()),
+      wallet: (name) => createWalletClient({ ...options, account: account(name) }),
+      async close() {
+        await connection.close()
+        await server.close()
+      },
+    }
+  } catch (error) {
+    await connection.close()
+    await server.close()
+    throw error
+  }
+}
+
+async function deployContracts(
+  { ignition }: Awaited<ReturnType<typeof network.create>>,
+  account: (name: TestAccount) => Account,
+): Promise<Deployment> {
+  // Ignition keeps a journal per chain and would take this new chain for one it has deployed to before: each gets its own, and no more.
+  const deploymentId = `test-${randomUUID()}`
+  try {
+    return await deployModules(ignition, deploymentId, account)
+  } finally {
+    rmSync(new URL(`../../scripts/ignition/deployments/${deploymentId}`, import.meta.url), {
+      recursive: true,
+      force: true,
+    })
+  }
+}
+
+async function deployModules(
+  ignition: Awaited<ReturnType<typeof network.create>>['ignition'],
+  deploymentId: string,
+  account: (name: TestAccount) => Account,
+): Promise<Deployment> {
+  const { token } = await ignition.deploy(TestTokenModule, { deploymentId })
+  const parameters = {
+    appointed: account('appointed').address,
+    protocol: account('protocol').address,
+    token: addressOf(token),
+    approvalDelay: 0,
+    keyConfigsDelay: 0,
+    allowsDevelopment: true,
+    protocolBps: 500,
+    settlerBps: 100,
+  }
+  const deployed = await ignition.deploy(SealpathModule, { deploymentId, parameters: { Sealpath: parameters } })
+  return {
+    chainId: hardhat.id,
+    registry: addressOf(deployed.registry),
+    settlement: addressOf(deployed.settlement),
+    vault: addressOf(deployed.vault),
+    token: addressOf(token),
+    inference: addressOf(deployed.inference),
+    bounty: addressOf(deployed.bounty),
+    verifier: addressOf(deployed.verifier),
+    fromBlock: 0n,
+  }
+}
+
+export type TestEnclave = { readonly enclave: Hex; readonly privateKey: Uint8Array; readonly operator: Hex }
+
+/**
+ * Registers an enclave whose key is `privateKey` (32 bytes) with an attestation result of the appointed account. Approves
+ * TEST_MEASUREMENT for its role first. `sponsoredUnits` are deposited for it, if any.
+ */
+export async function registerTestEnclave(
+  chain: LocalChain,
+  privateKey: Uint8Array,
+  options: { readonly role?: EnclaveRole; readonly sponsoredUnits?: bigint } = {},
+): Promise<TestEnclave> {
+  const { client, addresses } = chain
+  const registry = { address: addresses.registry, abi: enclaveRegistryAbi } as const
+  const statement = {
+    role: options.role ?? ENCLAVE_ROLE.gateway,
+    enclave: enclaveOfKey(privateKey),
+    keyConfigs: `0x${'6b'.repeat(32)}` as Hex,
+    operator: chain.account('operator').address,
+  } as const
+  const deployer = chain.wallet('deployer')
+  const approval = await deployer.writeContract({
+    ...registry,
+    functionName: 'approveMeasurement',
+    args: [statement.role, TEST_MEASUREMENT],
+  })
+  await client.waitForTransactionReceipt({ hash: approval })
+  const digest = hashStatement(statement, addresses)
+  const document: Hex = '0x01'
+  const registration = await chain.wallet('operator').writeContract({
+    ...registry,
+    functionName: 'register',
+    args: [
+      statement,
+      document,
+      await appointedHints(chain, document, digest),
+      expandSignature(signDigest(digest, privateKey)),
+    ],
+  })
+  await client.waitForTransactionReceipt({ hash: registration })
+  if (options.sponsoredUnits !== undefined) await sponsor(chain, statement.enclave, options.sponsoredUnits)
+  return { enclave: statement.enclave.toLowerCase() as Hex, privateKey, operator: statement.operator }
+}
+
+const RESULT_FIELDS = [
+  { name: 'measurement', type: 'bytes32' },
+  { name: 'userData', type: 'bytes32' },
+  { name: 'issuedAt', type: 'uint64' },
+  { name: 'validUntil', type: 'uint64' },
+  { name: 'development', type: 'bool' },
+] as const
+
+/** `hints` of AppointedVerifier: the attestation result and the appointed account's signature over it and the document. */
+async function appointedHints(chain: LocalChain, document: Hex, userData: Hex): Promise<Hex> {
+  const { timestamp } = await chain.client.getBlock()
+  const result = {
+    measurement: TEST_MEASUREMENT,
+    userData,
+    issuedAt: timestamp,
+    validUntil: timestamp + 86_400n,
+    development: true,
+  }
+  const typed = {
+    domain: {
+      name: 'Sealpath AppointedVerifier',
+      version: '1',
+      chainId: chain.addresses.chainId,
+      verifyingContract: chain.addresses.verifier,
+    },
+    types: { AttestationResult: [{ name: 'document', type: 'bytes32' }, ...RESULT_FIELDS] },
+    primaryType: 'AttestationResult',
+    message: { document: keccak256(document), ...result },
+  } as const
+  const signature = expandSignature(signDigest(hashTypedData(typed), fromHex(chain.keyOf('appointed'))))
+  return encodeAbiParameters([{ type: 'tuple', components: RESULT_FIELDS }, { type: 'bytes' }], [result, signature])
+}
+
+async function sponsor(chain: LocalChain, enclave: Hex, units: bigint): Promise<void> {
+  const { addresses, client } = chain
+  const wallet = chain.wallet('deployer')
+  const token = { address: addresses.token, abi: testOPGAbi } as const
+  const amount = units * UNIT_AMOUNT
+  const calls = [
+    () => wallet.writeContract({ ...token, functionName: 'mint', args: [wallet.account.address, amount] }),
+    () => wallet.writeContract({ ...token, functionName: 'approve', args: [addresses.vault, amount] }),
+    () =>
+      wallet.writeContract({
+        address: addresses.vault,
+        abi: creditVaultAbi,
+        functionName: 'sponsorEnclave',
+        args: [enclave, units],
+      }),
+  ]
+  for (const call of calls) await client.waitForTransactionReceipt({ hash: await call() })
+}
+
+function addressOf(contract: unknown): Hex {
+  const { address } = contract as { address: Hex }
+  return address.toLowerCase() as Hex
+}
