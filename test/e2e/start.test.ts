@@ -1,0 +1,103 @@
+/** `npm start` as a person types it: it shows the main job, survives a killed aggregator, and says clearly what is wrong. @module */
+import { spawn } from 'node:child_process'
+import { createServer } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const PORT = 19_545
+
+type Outcome = { readonly code: number | null; readonly output: string }
+
+/** Runs `npm start` in a process group of its own. `onOutput` may answer a signal to send to it, once. */
+function start(
+  args: readonly string[],
+  onOutput: (output: string) => NodeJS.Signals | undefined = () => undefined,
+): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const child = spawn(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', 'scripts/start.ts', '--port', `${PORT}`, ...args],
+      {
+        cwd: ROOT,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    )
+    let output = ''
+    let isSignalled = false
+    const take = (data: Buffer) => {
+      output += data.toString()
+      const signal = isSignalled ? undefined : onOutput(output)
+      if (signal === undefined) return
+      isSignalled = true
+      child.kill(signal)
+    }
+    child.stdout.on('data', take)
+    child.stderr.on('data', take)
+    child.on('close', (code) => resolve({ code, output }))
+  })
+}
+
+async function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer()
+    probe.once('error', () => resolve(false))
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
+  })
+}
+
+async function expectNothingLeft(): Promise<void> {
+  for (let port = PORT; port < PORT + 8; port++) expect(await isFree(port), `port ${port}`).toBe(true)
+}
+
+const LAST_LINE = /leaf 0x[0-9a-f]{64}, batch \d+, gas per head \d+, verified by contract: yes/
+
+describe('npm start', () => {
+  it('shows a sealed answer settle and ends with the contract saying yes', async () => {
+    const { code, output } = await start(['--once'])
+    expect(output).toMatch(LAST_LINE)
+    expect(output).toContain('open settlement system for private AI inference')
+    expect(code).toBe(0)
+    await expectNothingLeft()
+  })
+
+  it('ends the same way when the aggregator is killed in the middle', async () => {
+    const { code, output } = await start(['--once', '--fault', 'aggregator'])
+    expect(output).toContain('aggregator killed')
+    expect(output).toMatch(LAST_LINE)
+    expect(code).toBe(0)
+    await expectNothingLeft()
+  })
+
+  it('runs on until Ctrl-C, which leaves nothing behind', async () => {
+    const { code, output } = await start([], (text) =>
+      text.includes('Running on until Ctrl-C') ? 'SIGINT' : undefined,
+    )
+    expect(output).toContain('curl http://127.0.0.1:')
+    expect(code).toBe(0)
+    await expectNothingLeft()
+  })
+
+  it('stops cleanly when it is interrupted while it starts', async () => {
+    const { code } = await start([], (text) => (text.includes('chain started') ? 'SIGINT' : undefined))
+    expect(code).toBe(1)
+    await expectNothingLeft()
+  })
+
+  it('names a taken port in one sentence', async () => {
+    const holder = createServer()
+    await new Promise<void>((resolve) => holder.listen(PORT + 2, '127.0.0.1', resolve))
+    const { code, output } = await start(['--once'])
+    holder.close()
+    expect(output.trim()).toBe(
+      `sealpath: port ${PORT + 2} (gateway) is taken by another program: stop it, or choose others with --port`,
+    )
+    expect(code).toBe(1)
+  })
+
+  it('refuses options that it does not know', async () => {
+    const { code, output } = await start(['--fault', 'chain'])
+    expect(output).toContain('--fault knows only: aggregator')
+    expect(code).toBe(2)
+  })
+})
