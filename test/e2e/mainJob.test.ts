@@ -1,4 +1,6 @@
 /** The main job on a whole local network: every role a process, the official OpenAI client, and ethers as a second opinion. @module */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { Contract, JsonRpcProvider, toUtf8String } from 'ethers'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -134,6 +136,65 @@ describe('the sealed chat', () => {
       policy: { measurements: [`0x${'00'.repeat(32)}`] },
     })
     await expect(refused).rejects.toMatchObject({ code: 'EVIDENCE_REFUSED', reason: 'POLICY' })
+  })
+})
+
+describe('a relay or gateway that lies', () => {
+  /** A relay that passes everything on but what `change` replaces. */
+  async function lyingRelay(
+    change: (path: string, body: Buffer) => Buffer,
+  ): Promise<{ url: string; close: () => void }> {
+    const server = createServer(async (request, response) => {
+      const answer = await fetch(new URL(request.url ?? '/', network.urls.relay))
+      const body = change(request.url ?? '/', Buffer.from(await answer.arrayBuffer()))
+      response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? '' }).end(body)
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    return { url: `http://127.0.0.1:${port}`, close: () => server.close() }
+  }
+
+  async function reasonFor(change: (path: string, body: Buffer) => Buffer): Promise<unknown> {
+    const relay = await lyingRelay(change)
+    try {
+      await connect({ rpcUrl: network.urls.rpc, relayUrl: relay.url, registry: network.deployment().registry })
+      return 'accepted'
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'EVIDENCE_REFUSED' })
+      return (error as { reason?: string }).reason
+    } finally {
+      relay.close()
+    }
+  }
+
+  it('is refused before sealing when it offers another key', async () => {
+    const other = await reasonFor((path, body) => {
+      if (path.endsWith('/ohttp-keys')) body.writeUInt8(body.readUInt8(body.length - 20) ^ 1, body.length - 20)
+      return body
+    })
+    expect(other).toBe('KEYS_NOT_REGISTERED')
+  })
+
+  it('is refused before sealing when the evidence was tampered with', async () => {
+    const tampered = await reasonFor((path, body) => {
+      if (!path.endsWith('/evidence')) return body
+      const evidence = JSON.parse(body.toString()) as { document: string }
+      const document = Buffer.from(evidence.document, 'base64')
+      document.writeUInt8(document.readUInt8(document.length - 1) ^ 1, document.length - 1)
+      return Buffer.from(JSON.stringify({ ...evidence, document: document.toString('base64') }))
+    })
+    expect(tampered).toBe('BAD_DOCUMENT_SIGNATURE')
+  })
+
+  it('is refused before sealing when it names an enclave that the registry does not know', async () => {
+    const unknown = await reasonFor((path, body) => {
+      if (!path.endsWith('/evidence')) return body
+      const evidence = JSON.parse(body.toString()) as { statement: Record<string, unknown> }
+      return Buffer.from(
+        JSON.stringify({ ...evidence, statement: { ...evidence.statement, enclave: `0x${'11'.repeat(20)}` } }),
+      )
+    })
+    expect(unknown).toBe('NOT_REGISTERED')
   })
 })
 

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {EnclaveRegistry} from "../../../contracts/EnclaveRegistry.sol";
+import {CreditVault} from "../../../contracts/CreditVault.sol";
+import {ReceiptSettlement} from "../../../contracts/ReceiptSettlement.sol";
+import {AppointedVerifier} from "../../../contracts/attestation/AppointedVerifier.sol";
+import {IEnclaveRegistry} from "../../../contracts/interfaces/IEnclaveRegistry.sol";
+import {IEvidenceVerifier} from "../../../contracts/interfaces/IEvidenceVerifier.sol";
+import {IReceiptSettlement} from "../../../contracts/interfaces/IReceiptSettlement.sol";
+import {Captured, HeadKind, SignedClearing, SignedHead} from "../../../contracts/types/Receipt.sol";
+import {
+    BatchId,
+    EnclaveId,
+    EnclaveRole,
+    KeysetId,
+    LogRoot,
+    MeasurementId,
+    Units
+} from "../../../contracts/types/Types.sol";
+import {TestOPG} from "../support/TestOPG.sol";
+import {Check} from "./Check.sol";
+import {PlainHash} from "./PlainHash.sol";
+import {vm} from "./Vm.sol";
+
+/// @title Stage
+/// Everything deployed, and hands that sign: what most tests start from. The test contract owns registry and vault.
+abstract contract Stage is Check {
+    uint256 internal constant APPOINTED_KEY = 0xA99;
+    uint256 internal constant ISSUER_KEY = 0x155;
+    /// Keys of gateways count from here.
+    uint256 internal constant GATEWAY_KEY = 0x6A0;
+    uint256 internal constant START = 1_800_000_000;
+    uint256 internal constant UNIT = 1e12;
+    uint16 internal constant PROTOCOL_BPS = 500;
+    uint16 internal constant SETTLER_BPS = 100;
+
+    address internal constant OPERATOR = address(0x0909);
+    address internal constant PROTOCOL = address(0x9707);
+    address internal constant SETTLER = address(0x5E77);
+    address internal constant SPONSOR = address(0x5905);
+    address internal constant STRANGER = address(0x57A9);
+
+    MeasurementId internal constant MEASUREMENT = MeasurementId.wrap(keccak256("reference values"));
+    KeysetId internal constant KEYSET = KeysetId.wrap(keccak256("keyset"));
+    KeysetId internal constant OTHER_KEYSET = KeysetId.wrap(keccak256("other keyset"));
+
+    TestOPG internal token;
+    AppointedVerifier internal verifier;
+    EnclaveRegistry internal registry;
+    CreditVault internal vault;
+    ReceiptSettlement internal settlement;
+
+    function setUp() public virtual {
+        _deploy(PROTOCOL_BPS, SETTLER_BPS);
+    }
+
+    function _deploy(uint16 protocolBps, uint16 settlerBps) internal {
+        vm.warp(START);
+        token = TestOPG(_create("test/contracts/support/TestOPG.sol/TestOPG", ""));
+        verifier = AppointedVerifier(
+            _create("contracts/attestation/AppointedVerifier.sol/AppointedVerifier", abi.encode(vm.addr(APPOINTED_KEY)))
+        );
+        registry = _newRegistry(0, 0, true);
+        vault = CreditVault(_create("contracts/CreditVault.sol/CreditVault", abi.encode(this, token)));
+        settlement = ReceiptSettlement(
+            _create(
+                "contracts/ReceiptSettlement.sol/ReceiptSettlement",
+                abi.encode(registry, vault, PROTOCOL, protocolBps, settlerBps)
+            )
+        );
+        registry.bindSettlement(address(settlement));
+        vault.bindSettlement(settlement);
+        registry.approveMeasurement(EnclaveRole.Gateway, MEASUREMENT);
+        registry.approveMeasurement(EnclaveRole.Issuer, MEASUREMENT);
+    }
+
+    /// Deploys the compiled artifact itself: what a test says `new` for would be compiled once more into it.
+    function _create(string memory artifact, bytes memory arguments) internal returns (address created) {
+        string memory json = vm.readFile(string.concat(vm.projectRoot(), "/artifacts/", artifact, ".json"));
+        bytes memory code = bytes.concat(vm.parseJsonBytes(json, ".bytecode"), arguments);
+        assembly ("memory-safe") {
+            created := create(0, add(code, 0x20), mload(code))
+            if iszero(created) {
+                returndatacopy(mload(0x40), 0, returndatasize())
+                revert(mload(0x40), returndatasize())
+            }
+        }
+    }
+
+    function _newRegistry(uint40 approvalDelay, uint40 keyConfigsDelay, bool allowsDevelopment)
+        internal
+        returns (EnclaveRegistry)
+    {
+        return EnclaveRegistry(
+            _create(
+                "contracts/EnclaveRegistry.sol/EnclaveRegistry",
+                abi.encode(this, verifier, approvalDelay, keyConfigsDelay, allowsDevelopment)
+            )
+        );
+    }
+
+    /// The time now; see Vm.getBlockTimestamp.
+    function _now() internal view returns (uint256) {
+        return vm.getBlockTimestamp();
+    }
+
+    // Enclaves
+
+    /// Registers the gateway number `i`, operated by OPERATOR.
+    function _gateway(uint256 i) internal returns (EnclaveId) {
+        return _register(GATEWAY_KEY + i, EnclaveRole.Gateway, OPERATOR);
+    }
+
+    /// Registers an issuer and opens its keyset with `deposited` units behind it.
+    function _issuer(uint256 key, KeysetId keyset, uint64 deposited) internal returns (EnclaveId issuer) {
+        issuer = _register(key, EnclaveRole.Issuer, OPERATOR);
+        vault.openKeyset(keyset, issuer);
+        if (deposited != 0) _sponsorKeyset(keyset, deposited);
+    }
+
+    function _register(uint256 key, EnclaveRole role, address operator) internal returns (EnclaveId) {
+        IEnclaveRegistry.EnclaveStatement memory statement = _statement(key, role, operator);
+        _register(statement, key, _result(statement));
+        return statement.enclave;
+    }
+
+    function _register(
+        IEnclaveRegistry.EnclaveStatement memory statement,
+        uint256 key,
+        IEvidenceVerifier.AttestationResult memory result
+    ) internal {
+        bytes memory hints = _hints(APPOINTED_KEY, hex"01", result);
+        bytes memory possession = _signature(key, registry.statementDigest(statement));
+        registry.register(statement, hex"01", hints, possession);
+    }
+
+    function _statement(uint256 key, EnclaveRole role, address operator)
+        internal
+        pure
+        returns (IEnclaveRegistry.EnclaveStatement memory)
+    {
+        return IEnclaveRegistry.EnclaveStatement({
+            role: role,
+            enclave: EnclaveId.wrap(vm.addr(key)),
+            keyConfigs: keccak256(abi.encode("key configurations", key)),
+            operator: operator
+        });
+    }
+
+    /// An attestation result that registers `statement` now.
+    function _result(IEnclaveRegistry.EnclaveStatement memory statement)
+        internal
+        view
+        returns (IEvidenceVerifier.AttestationResult memory)
+    {
+        return IEvidenceVerifier.AttestationResult({
+            measurement: MEASUREMENT,
+            userData: registry.statementDigest(statement),
+            issuedAt: uint64(_now()),
+            validUntil: uint64(_now() + 1 days),
+            development: false
+        });
+    }
+
+    /// `hints` of AppointedVerifier, signed by `key`.
+    function _hints(uint256 key, bytes memory document, IEvidenceVerifier.AttestationResult memory result)
+        internal
+        view
+        returns (bytes memory)
+    {
+        bytes32 typeHash = keccak256(
+            "AttestationResult(bytes32 document,bytes32 measurement,bytes32 userData,uint64 issuedAt,uint64 validUntil,bool development)"
+        );
+        bytes32 domain = PlainHash.domain("Sealpath AppointedVerifier", block.chainid, address(verifier));
+        bytes32 digest = PlainHash.digest(domain, keccak256(abi.encode(typeHash, keccak256(document), result)));
+        return abi.encode(result, _signature(key, digest));
+    }
+
+    function _signature(uint256 key, bytes32 digest) internal pure returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
+        return abi.encodePacked(r, s, v);
+    }
+
+    function _compromise(uint256 i) internal {
+        SignedHead memory a = _logHead(i, 1, keccak256("one root"));
+        SignedHead memory b = _logHead(i, 1, keccak256("another root"));
+        settlement.reportContradiction(a, b);
+    }
+
+    /// Past the end of every registration and its grace period.
+    function _closeAll() internal {
+        vm.warp(_now() + registry.LIFETIME() + registry.GRACE_PERIOD());
+    }
+
+    // Heads and clearings
+
+    function _logHead(uint256 i, uint64 size, bytes32 root) internal view returns (SignedHead memory) {
+        return _sign(GATEWAY_KEY + i, _head(i, HeadKind.Log, size, root, 0));
+    }
+
+    function _earningsHead(uint256 i, uint64 size, bytes32 root, uint64 fees)
+        internal
+        view
+        returns (SignedHead memory)
+    {
+        return _sign(GATEWAY_KEY + i, _head(i, HeadKind.Earnings, size, root, fees));
+    }
+
+    function _head(uint256 i, HeadKind kind, uint64 size, bytes32 root, uint64 fees)
+        internal
+        pure
+        returns (SignedHead memory)
+    {
+        return SignedHead({
+            enclave: EnclaveId.wrap(vm.addr(GATEWAY_KEY + i)),
+            kind: kind,
+            size: size,
+            root: LogRoot.wrap(root),
+            fees: Units.wrap(fees),
+            r: 0,
+            vs: 0
+        });
+    }
+
+    function _sign(uint256 key, SignedHead memory head) internal view returns (SignedHead memory) {
+        bytes32 domain = PlainHash.domain("Sealpath", block.chainid, address(settlement));
+        (head.r, head.vs) = vm.signCompact(key, PlainHash.digest(domain, PlainHash.headHash(head)));
+        return head;
+    }
+
+    /// A clearing of KEYSET by its issuer, of one line.
+    function _clearing(uint64 issued, uint64 captured, EnclaveId enclave, uint64 enclaveCaptured)
+        internal
+        view
+        returns (SignedClearing memory)
+    {
+        return _clearing(ISSUER_KEY, KEYSET, issued, captured, _lines(enclave, enclaveCaptured));
+    }
+
+    function _clearing(uint256 key, KeysetId keyset, uint64 issued, uint64 captured, Captured[] memory lines)
+        internal
+        view
+        returns (SignedClearing memory clearing)
+    {
+        clearing = SignedClearing({
+            keyset: keyset,
+            issued: Units.wrap(issued),
+            captured: Units.wrap(captured),
+            enclaves: lines,
+            r: 0,
+            vs: 0
+        });
+        bytes32 domain = PlainHash.domain("Sealpath", block.chainid, address(settlement));
+        (clearing.r, clearing.vs) = vm.signCompact(key, PlainHash.digest(domain, PlainHash.clearingHash(clearing)));
+    }
+
+    function _lines(EnclaveId enclave, uint64 captured) internal pure returns (Captured[] memory lines) {
+        lines = new Captured[](1);
+        lines[0] = Captured(enclave, Units.wrap(captured));
+    }
+
+    // Settling
+
+    function _settle(SignedHead memory head) internal returns (BatchId) {
+        SignedHead[] memory heads = new SignedHead[](1);
+        heads[0] = head;
+        return settlement.settle(heads, new SignedClearing[](0));
+    }
+
+    function _settle(SignedHead memory first, SignedHead memory second) internal returns (BatchId) {
+        SignedHead[] memory heads = new SignedHead[](2);
+        heads[0] = first;
+        heads[1] = second;
+        return settlement.settle(heads, new SignedClearing[](0));
+    }
+
+    function _settle(SignedClearing memory clearing) internal returns (BatchId) {
+        SignedClearing[] memory clearings = new SignedClearing[](1);
+        clearings[0] = clearing;
+        return settlement.settle(new SignedHead[](0), clearings);
+    }
+
+    function _settle(SignedHead memory head, SignedClearing memory clearing) internal returns (BatchId) {
+        SignedHead[] memory heads = new SignedHead[](1);
+        heads[0] = head;
+        SignedClearing[] memory clearings = new SignedClearing[](1);
+        clearings[0] = clearing;
+        return settlement.settle(heads, clearings);
+    }
+
+    function _expectHeadSkipped(SignedHead memory head, IReceiptSettlement.HeadRefusal reason) internal {
+        vm.expectEmit(address(settlement));
+        emit IReceiptSettlement.HeadSkipped(head.enclave, head.size, reason);
+    }
+
+    function _expectClearingSkipped(KeysetId keyset, EnclaveId enclave, IReceiptSettlement.ClearingRefusal reason)
+        internal
+    {
+        vm.expectEmit(address(settlement));
+        emit IReceiptSettlement.ClearingSkipped(keyset, enclave, reason);
+    }
+
+    // Money
+
+    function _sponsor(EnclaveId enclave, uint64 units) internal {
+        _sponsor(SPONSOR, enclave, units);
+    }
+
+    function _sponsor(address sponsor, EnclaveId enclave, uint64 units) internal {
+        _fund(sponsor, units);
+        vm.prank(sponsor);
+        vault.sponsorEnclave(enclave, Units.wrap(units));
+    }
+
+    function _sponsorKeyset(KeysetId keyset, uint64 units) internal {
+        _fund(SPONSOR, units);
+        vm.prank(SPONSOR);
+        vault.sponsorKeyset(keyset, Units.wrap(units));
+    }
+
+    function _fund(address account, uint64 units) internal {
+        token.mint(account, units * UNIT);
+        vm.prank(account);
+        token.approve(address(vault), units * UNIT);
+    }
+
+    // Reading
+
+    function _earned(EnclaveId enclave) internal view returns (uint64) {
+        return Units.unwrap(settlement.accountOf(enclave).earned);
+    }
+
+    function _cleared(EnclaveId enclave) internal view returns (uint64) {
+        return Units.unwrap(settlement.accountOf(enclave).cleared);
+    }
+
+    function _credited(EnclaveId enclave) internal view returns (uint64) {
+        return Units.unwrap(settlement.accountOf(enclave).credited);
+    }
+
+    function _one(address account) internal view returns (uint256 units) {
+        units = token.balanceOf(account) / UNIT;
+        assertEq(token.balanceOf(account), units * UNIT, "whole units");
+    }
+}
