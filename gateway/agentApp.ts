@@ -4,7 +4,7 @@
  * @module
  */
 import { type Context, Hono } from 'hono'
-import type { Logger } from '#node/log.ts'
+import { errorFields, type Logger } from '#node/log.ts'
 import { fromHex, toBase64 } from '#protocol/bytes.ts'
 import {
   AcknowledgedSchema,
@@ -56,11 +56,12 @@ export function createAgentApp(enclave: Enclave, receipts: ReceiptLog, log: Logg
   app.onError((error, c) => {
     if (error instanceof WireError) return json(c, { error: { code: error.code, message: error.message } }, 400)
     if (error instanceof ReceiptLogError) return json(c, { error: { code: error.code, message: error.message } }, 409)
-    throw error
+    log.error('agent request failed', errorFields(error))
+    return json(c, { error: { code: 'FAILED', message: 'the gateway could not do this' } }, 500)
   })
   return app
 }
 
-function json(c: Context, value: unknown, status: 200 | 400 | 409 = 200): Response {
+function json(c: Context, value: unknown, status: 200 | 400 | 409 | 500 = 200): Response {
   return c.body(toJson(value), status, { 'content-type': 'application/json' })
 }

@@ -1,5 +1,5 @@
 /** What the gateway remembers of one answer until its receipt is issued. @module */
-import { concatBytes } from '#protocol/bytes.ts'
+import { joinBytes } from '#protocol/bytes.ts'
 import type { PricedModel, Usage } from '#protocol/prices.ts'
 import type { Salts } from '#protocol/receipt/commitment.ts'
 import type { Outcome } from '#protocol/receipt/receipt.ts'
@@ -30,7 +30,8 @@ export class AnswerRecord {
   #deltas = 0
   contentType = 'application/json'
   outcome: Outcome = 'cut'
-  isComplete = false
+  /** The answer ended by a fault that is not the client's: nothing of it is charged. */
+  hasFailed = false
 
   constructor(context: AnswerContext) {
     this.context = context
@@ -43,7 +44,7 @@ export class AnswerRecord {
 
   /** The exact bytes of the response's body so far. */
   get body(): Uint8Array {
-    return concatBytes(...this.#body)
+    return joinBytes(this.#body)
   }
 
   /**
@@ -58,7 +59,7 @@ export class AnswerRecord {
     if (event.kind === 'usage') {
       this.#usage = { promptTokens: event.promptTokens, completionTokens: event.completionTokens }
     } else if (event.kind === 'delta') {
-      if (event.content !== '') this.#deltas++
+      if (saysSomething(event.raw.delta)) this.#deltas++
     } else if (event.choice === 0) {
       this.outcome = OUTCOME_OF_REASON[event.reason] ?? 'complete'
     }
@@ -68,4 +69,9 @@ export class AnswerRecord {
     this.#body.push(bytes)
     return bytes
   }
+}
+
+/** Text, a tool call or the like; the piece that only names the role is none. */
+function saysSomething(delta: Readonly<Record<string, unknown>>): boolean {
+  return Object.entries(delta).some(([key, part]) => key !== 'role' && part !== null && part !== '')
 }

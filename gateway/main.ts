@@ -84,6 +84,8 @@ await runRole('gateway', GatewayConfigSchema, async (config, log) => {
     async close() {
       isDraining = true
       await server.close(DRAIN_MS)
+      // Clients that the end of the drain cut off are still being accounted for.
+      await waitUntil(() => target.openAnswers === 0, 1_000)
       // The last receipts get their head at once, and the operator agent a moment to fetch it.
       receipts.tick(Number.POSITIVE_INFINITY)
       await waitUntil(() => receipts.isHandedOver, 2_000)

@@ -5,8 +5,8 @@
  * neighbour's fee from two of them. The enclave keeps the tree's right edge, and the leaves its operator has not stored yet.
  * @module
  */
-import { concatBytes, type Hex, toHex } from '#protocol/bytes.ts'
-import { appendLeaf, EMPTY_EDGE, type LogEdge, pathFromEdge, rootOfEdge } from '#protocol/log/edge.ts'
+import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
+import { appendLeaf, EMPTY_EDGE, type LogEdge, pathsFromEdge, rootOfEdge } from '#protocol/log/edge.ts'
 import {
   type CompactSignature,
   type EarningsHead,
@@ -106,7 +106,7 @@ export class ReceiptLog {
     if (from < this.#keptFrom) throw new ReceiptLogError('FORGOTTEN', 'these leaves were acknowledged before')
     const end = Math.min(Number(this.#earnings?.head.size ?? 0n), from + leavesMax)
     const leaves = this.#kept.slice(from - this.#keptFrom, Math.max(0, end - this.#keptFrom))
-    return { leaves: concatBytes(...leaves), head: this.#earnings }
+    return { leaves: joinBytes(leaves), head: this.#earnings }
   }
 
   /** Forgets the leaves below `size`: the operator holds them durably. */
@@ -128,6 +128,7 @@ export class ReceiptLog {
       const { enclave, domain, privateKey } = this.#options
       const root = toHex(rootOfEdge(edge))
       const { signature } = signHead({ kind: 'log', enclave, size: BigInt(edge.size), root }, domain, privateKey)
+      const paths = pathsFromEdge(before, leaves)
       this.#edge = edge
       this.#kept.push(...leaves)
       for (const [i, entry] of group.entries()) {
@@ -136,7 +137,7 @@ export class ReceiptLog {
         entry.resolve({
           index: BigInt(index),
           head: { size: BigInt(edge.size), root, signature },
-          path: pathFromEdge(before, leaves, index).map(toHex),
+          path: (paths[i] ?? []).map(toHex),
         })
       }
     } catch (cause) {

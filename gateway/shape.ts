@@ -1,5 +1,4 @@
 /** Cuts and fills an event stream into cells of one size, at once or on a tick. Modes: #protocol/shape.ts. @module */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { CONTENT_BYTES_PER_CHUNK } from '#node/sealing/sealedResponse.ts'
 import { cellClass, fillerComment, type PaddingMode, TICK_MS } from '#protocol/shape.ts'
 
@@ -14,29 +13,23 @@ export function shapeEvents(events: AsyncIterable<Uint8Array>, mode: PaddingMode
 
 async function* shapeCells(events: AsyncIterable<Uint8Array>, tickMs: number | undefined): AsyncGenerator<Uint8Array> {
   const queue = new CellQueue(CONTENT_BYTES_PER_CHUNK)
+  // Never rejects: a failure reaches the reader through the queue.
   const pumping = pump(events, queue)
-  // A failure reaches the reader through the queue; without this it would also be an unhandled rejection.
-  pumping.catch(() => {})
+  const ticks = tickMs === undefined ? undefined : new Ticks(tickMs)
   let cells = 0
-  let nextTick = performance.now()
   try {
     for (;;) {
-      if (tickMs === undefined) await queue.untilReady()
-      else {
-        nextTick += tickMs
-        await sleep(Math.max(0, nextTick - performance.now()))
-      }
+      await (ticks === undefined ? queue.untilReady() : ticks.next())
       if (queue.failure !== undefined) throw queue.failure.cause
-      if (queue.isEmpty && queue.isEnded) break
+      // The cells that fill the class come on ticks too: sent at once, they would tell when the answer really ended.
+      const isFilled = ticks === undefined || cells === cellClass(cells)
+      if (queue.isEmpty && queue.isEnded && isFilled) break
       cells++
-      yield queue.takeCell()
-    }
-    for (const total = tickMs === undefined ? cells : cellClass(cells); cells < total; cells++) {
       yield queue.takeCell()
     }
   } finally {
     queue.stop()
-    await pumping.catch(() => {})
+    await pumping
   }
 }
 
@@ -50,6 +43,22 @@ async function pump(events: AsyncIterable<Uint8Array>, queue: CellQueue): Promis
     queue.end()
   } catch (cause) {
     queue.fail(cause)
+  }
+}
+
+/** A steady beat. Ticks missed while the reader was slow are left out, not made up for. */
+class Ticks {
+  readonly #periodMs: number
+  #dueAt = performance.now()
+
+  constructor(periodMs: number) {
+    this.#periodMs = periodMs
+  }
+
+  async next(): Promise<void> {
+    this.#dueAt = Math.max(this.#dueAt + this.#periodMs, performance.now())
+    const waitMs = this.#dueAt - performance.now()
+    await new Promise((resolve) => setTimeout(resolve, waitMs))
   }
 }
 

@@ -112,16 +112,30 @@ async function answerChat(
   const events = served.backend.chat(request, exchange.signal)[Symbol.asyncIterator]()
   // A refusal comes before the first event, and only until then can it be an answer of its own.
   const first = await events.next()
-  const trailers = async (): Promise<[string, string][]> => [
-    [RECEIPT_TRAILER, serializeReceiptMessage(await options.issuer.issue(record, options.nowSeconds()))],
-  ]
+  let isAccounted = false
+  const issue = () => {
+    isAccounted = true
+    return options.issuer.issue(record, options.nowSeconds())
+  }
+  const trailers = async (): Promise<[string, string][]> => [[RECEIPT_TRAILER, serializeReceiptMessage(await issue())]]
   if (request.stream) {
     record.contentType = 'text/event-stream'
-    const stream = streamEvents(first, events, request, frame, record)
+    // A client that left is charged for what was produced, even if it left with everything but the receipt; a failed upstream
+    // charges nothing.
+    const stopped = async () => {
+      await events.return?.()
+      if (!isAccounted && !record.hasFailed && record.hasOutput) {
+        record.outcome = 'cut'
+        // The client is gone: the receipt only has to be in the log. A full log refuses it, and then nothing is charged.
+        await issue().catch(() => undefined)
+      }
+      release()
+    }
+    const stream = streamEvents(first, events, request, frame, record, release)
     return {
       status: 200,
       headers: [['content-type', 'text/event-stream']],
-      body: shapeEvents(charging(stream, record, options, release), mode),
+      body: noticeStop(shapeEvents(stream, mode), stopped),
       trailers,
       ...paddingOf(mode),
     }
@@ -134,13 +148,14 @@ async function answerChat(
   }
 }
 
-/** The event stream's bytes, one event a piece. */
+/** The event stream's bytes, one event a piece. `ended` is called when the model is done, unless the reader stopped it. */
 async function* streamEvents(
   first: IteratorResult<ChatEvent>,
   rest: AsyncIterator<ChatEvent>,
   request: ChatRequest,
   frame: CompletionFrame,
   record: AnswerRecord,
+  ended: () => void,
 ): AsyncGenerator<Uint8Array> {
   try {
     for (let next = first; next.done !== true; next = await rest.next()) {
@@ -149,32 +164,30 @@ async function* streamEvents(
       yield record.append(encodeUtf8(`data: ${JSON.stringify(buildChunk(frame, next.value))}\n\n`))
     }
     yield record.append(encodeUtf8('data: [DONE]\n\n'))
-    record.isComplete = true
+    ended()
+  } catch (error) {
+    record.hasFailed = !(error instanceof BackendError && error.code === 'ABORTED')
+    if (record.hasFailed) ended()
+    throw error
   } finally {
     await rest.return?.()
   }
 }
 
-/** `stream`, and behind it the accounts: a client that left is charged for what was produced, a failed upstream charges nothing. */
-async function* charging(
-  stream: AsyncGenerator<Uint8Array>,
-  record: AnswerRecord,
-  options: TargetOptions,
-  release: () => void,
-): AsyncGenerator<Uint8Array> {
-  let hasFailed = false
-  try {
-    for await (const piece of stream) yield piece
-  } catch (error) {
-    hasFailed = !(error instanceof BackendError && error.code === 'ABORTED')
-    throw error
-  } finally {
-    release()
-    if (!record.isComplete && !hasFailed && record.hasOutput) {
-      record.outcome = 'cut'
-      // The client is gone: the receipt only has to be in the log. A full log refuses it, and then nothing is charged.
-      await options.issuer.issue(record, options.nowSeconds()).catch(() => undefined)
-    }
+/** `source`; `stopped` is called when its reader stops before the end, even before the beginning: a generator that never ran has no `finally`. */
+function noticeStop(source: AsyncIterable<Uint8Array>, stopped: () => Promise<void>): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const iterator = source[Symbol.asyncIterator]()
+      return {
+        next: () => iterator.next(),
+        async return() {
+          await iterator.return?.()
+          await stopped()
+          return { done: true, value: undefined }
+        },
+      }
+    },
   }
 }
 
@@ -193,17 +206,15 @@ async function collectCompletion(
   } finally {
     await rest.return?.()
   }
-  record.isComplete = true
   return record.append(encodeUtf8(JSON.stringify(builder.build(frame))))
 }
 
 function parseBody(body: Uint8Array): unknown {
   try {
     return JSON.parse(decodeUtf8(body))
-  } catch (cause) {
-    throw new BackendError(400, 'INVALID_REQUEST', 'invalid_request_error', 'expected a body of JSON in UTF-8', {
-      cause,
-    })
+  } catch {
+    // The parser's own error quotes the body, so it is not kept as the cause.
+    throw new BackendError(400, 'INVALID_REQUEST', 'invalid_request_error', 'expected a body of JSON in UTF-8')
   }
 }
 

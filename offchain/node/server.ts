@@ -4,6 +4,8 @@ import { serve } from '@hono/node-server'
 import type { Hono } from 'hono'
 import { AppError } from './appError.ts'
 
+const IDLE_SWEEP_MS = 50
+
 export type ServerAddress = { readonly host: string; readonly port: number }
 
 export type RunningServer = {
@@ -37,8 +39,11 @@ export function startServer(app: Hono, address: ServerAddress): Promise<RunningS
 function closeServer(server: Server, drainMs: number): Promise<void> {
   return new Promise((resolve) => {
     const deadline = setTimeout(() => server.closeAllConnections(), drainMs)
+    // A connection is kept alive after its last answer, and would hold up the end for seconds.
+    const sweep = setInterval(() => server.closeIdleConnections(), IDLE_SWEEP_MS)
     server.close(() => {
       clearTimeout(deadline)
+      clearInterval(sweep)
       resolve()
     })
     server.closeIdleConnections()

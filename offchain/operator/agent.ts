@@ -4,6 +4,7 @@
  * @module
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { AppError } from '#node/appError.ts'
 import { errorFields, type Logger } from '#node/log.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { DELIVERY_LEAVES_MAX } from '#protocol/wire/aggregatorApi.ts'
@@ -49,6 +50,7 @@ export class OperatorAgent {
     this.#stop.abort()
     await Promise.all(this.#loops)
     for (const outbox of this.#outboxes.values()) outbox.close()
+    this.#outboxes.clear()
   }
 
   /** Fetches what the enclave has logged since, stores it, and only then lets the enclave forget it. */
@@ -62,10 +64,15 @@ export class OperatorAgent {
     }
     const outbox = this.#outboxOf(statement.enclave)
     const { from, leaves, head } = await this.#gateway.log(outbox.size)
-    if (leaves.length === 0) return
+    // Also without new leaves: a crash may have come between them and their head.
     outbox.store(Number(from), leaves, head)
+    if (this.#acknowledged.get(outbox) === outbox.size) return
     await this.#gateway.acknowledge(outbox.size)
+    this.#acknowledged.set(outbox, outbox.size)
   }
+
+  /** How far each outbox was acknowledged to its enclave since this agent started. */
+  readonly #acknowledged = new Map<EnclaveOutbox, number>()
 
   #renewedAt = 0
   #registeredAt = 0
@@ -87,24 +94,33 @@ export class OperatorAgent {
     }
   }
 
+  /** Delivers what this aggregator lacks of every enclave. One that it refuses does not hold up the others. */
   async #deliverTo(url: string): Promise<void> {
+    const failures: unknown[] = []
     for (const outbox of this.#outboxes.values()) {
-      const { head } = outbox
-      if (head === undefined) continue
-      const size = Number(head.size)
-      const from = outbox.deliveredTo(url)
-      if (from >= size) continue
-      if (size - from > DELIVERY_LEAVES_MAX) {
-        this.#log.error('backlog too large for one delivery', { enclave: outbox.enclave, leaves: size - from })
-        continue
+      try {
+        await this.#deliverOutbox(url, outbox)
+      } catch (error) {
+        failures.push(error)
       }
-      const delivered = await deliver(url, { head, from: BigInt(from), leaves: outbox.read(from, size) })
-      // The aggregator may hold less than we noted: it may have lost its database. Its word decides.
-      const next = 'gapAt' in delivered ? delivered.gapAt : delivered.size
-      outbox.noteDelivered(url, next)
-      if ('size' in delivered)
-        this.#log.info('head delivered', { enclave: outbox.enclave, size: next, fees: head.fees })
     }
+    if (failures.length > 0) throw failures[0]
+  }
+
+  async #deliverOutbox(url: string, outbox: EnclaveOutbox): Promise<void> {
+    const { head } = outbox
+    if (head === undefined) return
+    const size = Number(head.size)
+    const from = outbox.deliveredTo(url)
+    if (from >= size) return
+    if (size - from > DELIVERY_LEAVES_MAX) {
+      throw new AppError('PEER_FAILED', `a backlog of ${size - from} leaves is too large for one delivery`)
+    }
+    const delivered = await deliver(url, { head, from: BigInt(from), leaves: outbox.read(from, size) })
+    // The aggregator may hold less than we noted: it may have lost its database. Its word decides.
+    const next = 'gapAt' in delivered ? delivered.gapAt : delivered.size
+    outbox.noteDelivered(url, next)
+    if ('size' in delivered) this.#log.info('head delivered', { enclave: outbox.enclave, size: next, fees: head.fees })
   }
 
   #outboxOf(enclave: Hex): EnclaveOutbox {

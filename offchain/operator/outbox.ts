@@ -11,6 +11,7 @@
  */
 import {
   closeSync,
+  constants,
   fsyncSync,
   ftruncateSync,
   mkdirSync,
@@ -44,7 +45,8 @@ export class EnclaveOutbox {
     this.enclave = enclave
     this.#folder = join(folder, enclave)
     mkdirSync(this.#folder, { recursive: true })
-    this.#leaves = openSync(join(this.#folder, 'leaves.bin'), 'a+')
+    this.#leaves = openSync(join(this.#folder, 'leaves.bin'), constants.O_RDWR | constants.O_CREAT)
+    syncFolder(this.#folder)
     const { size } = statSync(join(this.#folder, 'leaves.bin'))
     this.#size = Math.floor(size / LEAF_BYTES)
     if (size % LEAF_BYTES !== 0) ftruncateSync(this.#leaves, this.#size * LEAF_BYTES)
@@ -62,12 +64,17 @@ export class EnclaveOutbox {
     return this.#head
   }
 
-  /** Appends leaves that begin at `from`, and notes `head` once its leaves are all here. Durable when it returns. */
+  /**
+   * Appends leaves that begin at `from`, and notes `head` once its leaves are all here. Durable when it returns. Throws `RangeError` for
+   * leaves that leave a gap or are not whole, and for the head of another enclave: the gateway may have restarted in between.
+   */
   store(from: number, leaves: Uint8Array, head: EarningsHeadMessage | undefined): void {
+    if (head !== undefined && head.enclave !== this.enclave) throw new RangeError('expected a head of this enclave')
     if (from > this.#size) throw new RangeError(`expected leaves from ${this.#size}, got ${from}`)
+    if (leaves.length % LEAF_BYTES !== 0) throw new RangeError(`expected leaves of ${LEAF_BYTES} bytes each`)
     const fresh = leaves.subarray((this.#size - from) * LEAF_BYTES)
     if (fresh.length > 0) {
-      writeSync(this.#leaves, fresh)
+      this.#write(fresh, this.#size * LEAF_BYTES)
       fsyncSync(this.#leaves)
       this.#size += fresh.length / LEAF_BYTES
     }
@@ -98,6 +105,14 @@ export class EnclaveOutbox {
     closeSync(this.#leaves)
   }
 
+  /** Writes at a position, not at the file's end: what a full disk left of an earlier try is written over. */
+  #write(bytes: Uint8Array, position: number): void {
+    let written = 0
+    while (written < bytes.length) {
+      written += writeSync(this.#leaves, bytes, written, bytes.length - written, position + written)
+    }
+  }
+
   #read<T>(name: string, parse: (text: string) => T): T | undefined {
     let text: string
     try {
@@ -116,7 +131,15 @@ export class EnclaveOutbox {
     fsyncSync(file)
     closeSync(file)
     renameSync(`${path}.new`, path)
+    syncFolder(this.#folder)
   }
+}
+
+/** Makes new and renamed entries of a folder durable. */
+function syncFolder(folder: string): void {
+  const handle = openSync(folder, 'r')
+  fsyncSync(handle)
+  closeSync(handle)
 }
 
 /** Every enclave that ever had an outbox here: those of earlier boots may still have something to deliver. */

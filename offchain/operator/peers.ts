@@ -1,7 +1,7 @@
 /** The operator agent's HTTP calls: its gateway, its aggregators, the appointed verifier. Each is bounded in time and size. @module */
 import * as v from 'valibot'
 import { AppError } from '#node/appError.ts'
-import { type Hex, toBase64 } from '#protocol/bytes.ts'
+import { type Hex, joinBytes, toBase64 } from '#protocol/bytes.ts'
 import {
   type AgentLog,
   AgentLogSchema,
@@ -10,9 +10,11 @@ import {
   EvidenceAnswerSchema,
 } from '#protocol/wire/agentApi.ts'
 import { ApiErrorSchema, type HeadDelivery, HeadReceivedSchema } from '#protocol/wire/aggregatorApi.ts'
-import { parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
+import { parseJson, type Schema, toJson, WireError } from '#protocol/wire/json.ts'
 
 const TIMEOUT_MS = 10_000
+/** A full answer of the gateway's log, in base64, is 2.7 MiB. */
+const ANSWER_BYTES_MAX = 4_194_304
 
 export type GatewayAgent = {
   status(): Promise<AgentStatus>
@@ -24,12 +26,12 @@ export type GatewayAgent = {
 /** The enclave's agent interface. Every call throws `AppError` (`PEER_FAILED`, retryable). */
 export function connectGateway(url: string): GatewayAgent {
   return {
-    status: async () => parseJson(AgentStatusSchema, await call(url, '/agent/status'), 'gateway status'),
+    status: async () => parse(AgentStatusSchema, await call(url, '/agent/status'), 'gateway status'),
     async renewEvidence(nonce) {
       const answer = await call(url, '/agent/evidence', { nonce })
-      return parseJson(EvidenceAnswerSchema, answer, 'gateway evidence').document
+      return parse(EvidenceAnswerSchema, answer, 'gateway evidence').document
     },
-    log: async (from) => parseJson(AgentLogSchema, await call(url, `/agent/log?from=${from}`), 'gateway log'),
+    log: async (from) => parse(AgentLogSchema, await call(url, `/agent/log?from=${from}`), 'gateway log'),
     async acknowledge(size) {
       await call(url, '/agent/acknowledged', { size: BigInt(size) })
     },
@@ -48,37 +50,54 @@ const AppraisalSchema: Schema<{ hints: Hex }> = v.object({
 /** Asks the appointed verifier to verify the document. Throws `AppError` (`PEER_FAILED`) with its reason. */
 export async function appraise(url: string, document: Uint8Array): Promise<Hex> {
   const answer = await call(url, '/v1/appraisals', { document: toBase64(document) })
-  return parseJson(AppraisalSchema, answer, 'appraisal').hints
+  return parse(AppraisalSchema, answer, 'appraisal').hints
 }
 
 export type Delivered = { readonly size: number } | { readonly gapAt: number }
 
 /** Delivers a head with its leaves. Answers how far the aggregator is, or where its copy ends when ours began too late. */
 export async function deliver(url: string, delivery: HeadDelivery): Promise<Delivered> {
-  const response = await post(url, '/v1/heads', { ...delivery, leaves: toBase64(delivery.leaves) })
-  const text = await response.text()
-  if (response.ok) return { size: Number(parseJson(HeadReceivedSchema, text, 'aggregator answer').size) }
-  const { error } = parseJson(ApiErrorSchema, text, 'aggregator error')
+  const { ok, text } = await post(url, '/v1/heads', { ...delivery, leaves: toBase64(delivery.leaves) })
+  if (ok) return { size: Number(parse(HeadReceivedSchema, text, 'aggregator answer').size) }
+  const { error } = parse(ApiErrorSchema, text, 'aggregator error')
   if (error.code === 'GAP' && error.expectedFrom !== undefined) return { gapAt: Number(error.expectedFrom) }
   throw new AppError('PEER_FAILED', `the aggregator refused the head: ${error.code}`, { retryable: true })
 }
 
 async function call(url: string, path: string, body?: unknown): Promise<string> {
-  const response = await post(url, path, body)
-  const text = await response.text()
-  if (response.ok) return text
-  throw new AppError('PEER_FAILED', `${path} answered ${response.status}: ${text.slice(0, 300)}`, { retryable: true })
+  const { ok, status, text } = await post(url, path, body)
+  if (ok) return text
+  throw new AppError('PEER_FAILED', `${path} answered ${status}: ${text.slice(0, 300)}`, { retryable: true })
 }
 
-async function post(url: string, path: string, body?: unknown): Promise<Response> {
+type Answer = { readonly ok: boolean; readonly status: number; readonly text: string }
+
+async function post(url: string, path: string, body?: unknown): Promise<Answer> {
   try {
-    return await fetch(new URL(path, url), {
+    const response = await fetch(new URL(path, url), {
       signal: AbortSignal.timeout(TIMEOUT_MS),
       ...(body === undefined
         ? {}
         : { method: 'POST', body: toJson(body), headers: { 'content-type': 'application/json' } }),
     })
+    const parts: Uint8Array[] = []
+    let bytes = 0
+    for await (const part of response.body ?? []) {
+      bytes += part.length
+      if (bytes > ANSWER_BYTES_MAX) throw new RangeError(`expected an answer of at most ${ANSWER_BYTES_MAX} bytes`)
+      parts.push(part)
+    }
+    return { ok: response.ok, status: response.status, text: new TextDecoder().decode(joinBytes(parts)) }
   } catch (cause) {
     throw new AppError('PEER_FAILED', `no answer from ${path}`, { cause, retryable: true })
+  }
+}
+
+function parse<T>(schema: Schema<T>, text: string, what: string): T {
+  try {
+    return parseJson(schema, text, what)
+  } catch (cause) {
+    if (!(cause instanceof WireError)) throw cause
+    throw new AppError('PEER_FAILED', cause.message, { cause, retryable: true })
   }
 }

@@ -3,8 +3,13 @@
 /** Lower-case hexadecimal with a `0x` prefix and an even number of digits. */
 export type Hex = `0x${string}`
 
-/** One new array holding the parts in order. */
+/** One new array holding the parts in order. For lists that grow with their input use `joinBytes`: engines bound the number of arguments. */
 export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  return joinBytes(parts)
+}
+
+/** One new array holding the parts in order. */
+export function joinBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   let length = 0
   for (const part of parts) length += part.length
   const joined = new Uint8Array(length)

@@ -9,7 +9,7 @@ import * as v from 'valibot'
 import { encodeUtf8, type Hex, toHex } from './bytes.ts'
 import { keccak256 } from './hash.ts'
 import type { ClaimSource } from './receipt/receipt.ts'
-import { decimal, parseJson, type Schema } from './wire/json.ts'
+import { parseJson, type Schema, uintOf } from './wire/json.ts'
 
 /** What one model costs: per request, and per million tokens in and out. `origin` is the TLS origin's host name, for `proxied`. */
 export type PricedModel = {
@@ -23,6 +23,10 @@ export type PricedModel = {
 
 export type PriceList = { readonly format: 'sealpath-prices/1'; readonly models: readonly PricedModel[] }
 
+/** A price of at most 48 bits: with it the fee of any answer a model can give stays far below the 64 bits of a receipt. */
+const price = uintOf(48)
+
+/** Every model stands in the list once: a second entry would be a second price. */
 export const PriceListSchema: Schema<PriceList> = v.object({
   format: v.literal('sealpath-prices/1'),
   models: v.pipe(
@@ -31,22 +35,23 @@ export const PriceListSchema: Schema<PriceList> = v.object({
         model: v.pipe(v.string(), v.minLength(1), v.maxLength(128)),
         source: v.picklist(['measured', 'proxied', 'operator']),
         origin: v.exactOptional(v.pipe(v.string(), v.minLength(1), v.maxLength(253))),
-        requestUnits: decimal,
-        promptUnitsPerMillion: decimal,
-        completionUnitsPerMillion: decimal,
+        requestUnits: price,
+        promptUnitsPerMillion: price,
+        completionUnitsPerMillion: price,
       }),
     ),
     v.minLength(1),
     v.maxLength(1_000),
+    v.check(
+      (models) => new Set(models.map((entry) => entry.model)).size === models.length,
+      'expected every model once',
+    ),
   ),
 })
 
 /** Parses a price list's bytes. Throws `WireError` on anything malformed, and on a model that is listed twice. */
 export function parsePriceList(text: string): PriceList {
-  const list = parseJson(PriceListSchema, text, 'price list')
-  const names = new Set(list.models.map((entry) => entry.model))
-  if (names.size !== list.models.length) throw new RangeError('expected every model once in the price list')
-  return list
+  return parseJson(PriceListSchema, text, 'price list')
 }
 
 /** The exact text that is served and hashed: two spaces, one final newline, keys in the order of the type. */

@@ -13,6 +13,7 @@
 import { Hono, type MiddlewareHandler } from 'hono'
 import { addHealth } from '#node/server.ts'
 import {
+  mediaTypeOf,
   OHTTP_CHUNKED_REQUEST,
   OHTTP_CHUNKED_RESPONSE,
   OHTTP_KEYS,
@@ -56,7 +57,8 @@ export function createRelayApp(config: RelayConfig, state: RelayState): Hono {
     if (state.isDraining || state.openRequests >= config.limits.openRequestsMax) {
       return problem(503, 'the relay is full or stopping: try another')
     }
-    const type = c.req.header('content-type') ?? ''
+    // Only the bare type goes on: a parameter could mark the client.
+    const type = mediaTypeOf(c.req.header('content-type'))
     if (type !== OHTTP_REQUEST && type !== OHTTP_CHUNKED_REQUEST) {
       return problem(415, `expected ${OHTTP_REQUEST} or ${OHTTP_CHUNKED_REQUEST}`)
     }
@@ -81,7 +83,11 @@ async function forward(
   const leave = () => abort.abort()
   request.signal.addEventListener('abort', leave, { once: true })
   state.openRequests++
+  let isOpen = true
   const finish = () => {
+    // A cancelled stream may see its source fail as well: the request ended only once.
+    if (!isOpen) return
+    isOpen = false
     clearTimeout(timer)
     request.signal.removeEventListener('abort', leave)
     state.openRequests--
@@ -109,7 +115,7 @@ async function forward(
 
 /** The gateway's answer with nothing of it but status, media type and bytes. */
 function passOn(answer: Response, abort: AbortController, finish: () => void): Response {
-  const type = answer.headers.get('content-type') ?? ''
+  const type = mediaTypeOf(answer.headers.get('content-type'))
   if (!PASSED_TYPES.has(type) || answer.body === null) {
     abort.abort()
     finish()
@@ -135,10 +141,11 @@ function countedStream(
           if (!done) return controller.enqueue(value)
           finish()
           controller.close()
-        } catch (cause) {
+        } catch {
           finish()
-          // The client must see a cut: an end that looks regular would hide it.
-          controller.error(cause)
+          // The client must see a cut: an end that looks regular would hide it. The server prints the error that it is given, so this
+          // one says nothing of addresses.
+          controller.error(new Error('the gateway broke off its answer'))
         }
       },
       cancel() {
@@ -161,11 +168,12 @@ async function passDocument(gateway: RelayedGateway | undefined, path: string, t
       redirect: 'manual',
       signal: AbortSignal.timeout(10_000),
     })
-    const bytes = new Uint8Array(await answer.arrayBuffer())
-    if (!answer.ok || bytes.length > documentBytesMax) return problem(502, 'the gateway has no such document now')
+    const { stream } = limitBody(answer.body, documentBytesMax)
+    const bytes = new Uint8Array(await new Response(stream).arrayBuffer())
+    if (!answer.ok) return problem(502, 'the gateway has no such document now')
     return new Response(bytes, { headers: { 'content-type': type, 'cache-control': 'no-store' } })
   } catch {
-    // Unreachable or too slow: the client tries another gateway either way.
+    // Unreachable, too slow or too large: the client tries another gateway either way.
     return problem(502, 'no answer from the gateway')
   }
 }

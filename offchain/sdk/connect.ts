@@ -14,7 +14,8 @@ import { parseReceiptFile } from '#protocol/wire/receiptFile.ts'
 import { SealpathError } from './errors.ts'
 import { findGateways, type Network, pickGateway, type TrustedGateway } from './gateway.ts'
 import type { ConnectOptions, Step } from './options.ts'
-import { type ExchangeAccess, exchange, readInnerRequest, SEALED_ORIGIN, type SealedAnswer } from './sealedFetch.ts'
+import type { ExchangeAccess } from './receiptCheck.ts'
+import { exchange, readInnerRequest, SEALED_ORIGIN, type SealedAnswer } from './sealedFetch.ts'
 import { SealedReceipt } from './sealedReceipt.ts'
 
 /** How long a checked gateway is used before registry and evidence are read again. */
@@ -37,8 +38,7 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
   const network = await readNetwork(options)
   const onStep = options.onStep ?? (() => {})
   const access: ExchangeAccess = {
-    client: network.client,
-    settlement: network.settlement,
+    ...network,
     aggregatorUrl: options.aggregatorUrl,
     suites: createWebSuites(),
     padding: options.padding ?? 'private',

@@ -5,7 +5,7 @@
  */
 import type { PublicClient } from 'viem'
 import { type LiveEnclave, readLiveGateways } from '#chain/registry.ts'
-import { type Hex, toHex } from '#protocol/bytes.ts'
+import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
 import { parseNitroDocument } from '#protocol/evidence/nitroDocument.ts'
@@ -42,6 +42,8 @@ export type Network = {
 /** Chains where nothing is at stake. */
 const LOCAL_CHAINS: ReadonlySet<number> = new Set([31_337, 1_337])
 const DOCUMENT_TIMEOUT_MS = 15_000
+/** A directory of a thousand gateways, and more than any other document of a relay. */
+const DOCUMENT_BYTES_MAX = 524_288
 const EVIDENCE_AGE_SECONDS_MAX = 7_200
 
 /**
@@ -60,8 +62,10 @@ export async function findGateways(
       try {
         return await checkGateway(network, new URL(path, network.relayUrl), live, policy, nowSeconds)
       } catch (error) {
-        if (!(error instanceof SealpathError)) throw error
-        refusals.push(error)
+        // One gateway that serves rubbish must not keep clients from the others.
+        const refusal =
+          error instanceof SealpathError ? error : refuse('MALFORMED', 'what the gateway serves is malformed')
+        refusals.push(refusal)
         return undefined
       }
     }),
@@ -86,7 +90,12 @@ async function readRegistry({ client, registry }: Network): Promise<LiveEnclave[
 }
 
 async function readDirectory(relayUrl: string): Promise<ReturnType<typeof parseDirectory>> {
-  return parseDirectory(await fetchText(new URL('/gateways', relayUrl)))
+  const text = await fetchText(new URL('/gateways', relayUrl))
+  try {
+    return parseDirectory(text)
+  } catch (cause) {
+    throw new SealpathError('RELAY_FAILED', 'the relay does not list its gateways as specified', { cause })
+  }
 }
 
 function parseDirectory(text: string): {
@@ -192,14 +201,32 @@ async function fetchText(url: URL): Promise<string> {
 }
 
 async function fetchBytes(url: URL): Promise<Uint8Array> {
-  let response: Response
   try {
-    response = await fetch(url, { signal: AbortSignal.timeout(DOCUMENT_TIMEOUT_MS) })
+    const response = await fetch(url, { signal: AbortSignal.timeout(DOCUMENT_TIMEOUT_MS) })
+    if (!response.ok) {
+      await response.body?.cancel()
+      throw new SealpathError('RELAY_FAILED', `the relay answered ${response.status} for ${url.pathname}`)
+    }
+    return await readBounded(response)
   } catch (cause) {
+    if (cause instanceof SealpathError) throw cause
     throw new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
   }
-  if (!response.ok) throw new SealpathError('RELAY_FAILED', `the relay answered ${response.status} for ${url.pathname}`)
-  return new Uint8Array(await response.arrayBuffer())
+}
+
+async function readBounded({ body }: Response): Promise<Uint8Array> {
+  const parts: Uint8Array[] = []
+  let bytes = 0
+  const reader = body?.getReader()
+  for (let next = await reader?.read(); next !== undefined && !next.done; next = await reader?.read()) {
+    bytes += next.value.length
+    if (bytes > DOCUMENT_BYTES_MAX) {
+      await reader?.cancel()
+      throw new SealpathError('RELAY_FAILED', `the relay sent more than ${DOCUMENT_BYTES_MAX} bytes for one document`)
+    }
+    parts.push(next.value)
+  }
+  return joinBytes(parts)
 }
 
 function refuse(reason: string, message: string): SealpathError {

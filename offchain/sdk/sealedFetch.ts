@@ -3,36 +3,22 @@
  * its receipt is verified before the body ends. It refuses every address that is not ours, so nothing leaves unsealed by mistake.
  * @module
  */
-import { concatBytes, equalBytes, fromHex } from '#protocol/bytes.ts'
-import { readAnswer } from '#protocol/receipt/answer.ts'
-import { type CommittedData, deriveSalts, type Salts } from '#protocol/receipt/commitment.ts'
-import { hashName } from '#protocol/receipt/receipt.ts'
-import { verifyReceipt } from '#protocol/receipt/verifyReceipt.ts'
+import { deriveSalts } from '#protocol/receipt/commitment.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
 import type { Field } from '#protocol/sealing/binaryHttpFields.ts'
 import { type SealedHttpRequest, type SealedResponseReader, sealHttpRequest } from '#protocol/sealing/client.ts'
 import type { KeyConfig } from '#protocol/sealing/keyConfig.ts'
 import { mediaTypeOf, PROBLEM_JSON } from '#protocol/sealing/mediaTypes.ts'
-import { KEM_X_WING, type SealingSuites } from '#protocol/sealing/suite.ts'
-import { FillerStripper, PADDING_FIELD, type PaddingMode } from '#protocol/shape.ts'
-import { NONCE_FIELD, openingsOf, parseReceiptMessage, RECEIPT_TRAILER } from '#protocol/wire/receiptFile.ts'
+import { KEM_X_WING } from '#protocol/sealing/suite.ts'
+import { PADDING_FIELD, type PaddingMode } from '#protocol/shape.ts'
+import { NONCE_FIELD, RECEIPT_TRAILER } from '#protocol/wire/receiptFile.ts'
 import { SealpathError } from './errors.ts'
 import type { TrustedGateway } from './gateway.ts'
-import type { Step } from './options.ts'
-import { SealedReceipt, type SettlementAccess } from './sealedReceipt.ts'
+import { type ExchangeAccess, type Head, ReceiptCheck } from './receiptCheck.ts'
+import type { SealedReceipt } from './sealedReceipt.ts'
 
 /** Where sealed requests are addressed to. `.invalid` never resolves (RFC 2606): a request that escapes goes nowhere. */
 export const SEALED_ORIGIN = 'https://gateway.sealpath.invalid'
-
-/** Body bytes of one answer that are kept to check its receipt. */
-const ANSWER_BYTES_MAX = 16_777_216
-
-export type ExchangeAccess = SettlementAccess & {
-  readonly suites: SealingSuites
-  readonly padding: PaddingMode
-  readonly timeoutMs: number
-  readonly onStep: (step: Step) => void
-}
 
 export type SealedAnswer = { readonly response: Response; readonly receipt: Promise<SealedReceipt> }
 
@@ -88,20 +74,43 @@ export async function exchange(
     () => abort.abort(new SealpathError('RELAY_FAILED', 'no answer within the time allowed')),
     access.timeoutMs,
   )
-  const outer = await send(gateway.url, sealed, abort.signal, signal)
-  if (outer.body === null) throw new SealpathError('ANSWER_CUT', 'the relay answered without a body')
-  const reader = new AnswerReader(outer.body.getReader(), sealed.openResponse())
-  const head = await reader.head()
-  clearTimeout(timer)
-  access.onStep({ kind: 'answer-begun', status: head.status })
-  const salts = await deriveSalts(sealed.exportSecret)
-  const check = new ReceiptCheck(access, gateway, inner, sealed, salts, head)
-  const body = openBody(reader, check, () => {
+  const finish = () => {
+    clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
     abort.abort()
-  })
-  const headers = new Headers(head.headers.map(([name, value]): [string, string] => [name, value]))
-  return { response: new Response(body, { status: head.status, headers }), receipt: check.result }
+  }
+  try {
+    const outer = await send(gateway.url, sealed, abort.signal)
+    if (outer.body === null) throw new SealpathError('ANSWER_CUT', 'the relay answered without a body')
+    const reader = new AnswerReader(outer.body.getReader(), sealed.openResponse(), signal)
+    const head = await reader.head()
+    clearTimeout(timer)
+    access.onStep({ kind: 'answer-begun', status: head.status })
+    const salts = await deriveSalts(sealed.exportSecret)
+    const check = new ReceiptCheck(access, gateway, inner, sealed, salts, head)
+    return { response: openResponse(head, openBody(reader, check, finish)), receipt: check.result }
+  } catch (error) {
+    finish()
+    // Whoever stopped the request gets their own reason back, as from any fetch.
+    signal?.throwIfAborted()
+    throw error
+  }
+}
+
+/** Statuses that mean "no body" (Fetch standard): an answer here always has one. */
+const BODILESS_STATUSES: ReadonlySet<number> = new Set([204, 205, 304])
+
+function openResponse({ status, headers }: Head, body: ReadableStream<Uint8Array>): Response {
+  const message = 'the gateway answered with a head that is no response to a request'
+  if (BODILESS_STATUSES.has(status)) throw new SealpathError('ANSWER_CUT', message)
+  try {
+    return new Response(body, {
+      status,
+      headers: new Headers(headers.map(([name, value]): [string, string] => [name, value])),
+    })
+  } catch (cause) {
+    throw new SealpathError('ANSWER_CUT', message, { cause })
+  }
 }
 
 /** X-Wing where the gateway offers it: what is recorded today stays sealed when X25519 no longer is. */
@@ -112,12 +121,7 @@ function preferredConfig(configs: readonly KeyConfig[]): KeyConfig {
   return config
 }
 
-async function send(
-  url: URL,
-  sealed: SealedHttpRequest,
-  abort: AbortSignal,
-  callers: AbortSignal | undefined,
-): Promise<Response> {
+async function send(url: URL, sealed: SealedHttpRequest, abort: AbortSignal): Promise<Response> {
   let outer: Response
   try {
     outer = await fetch(url, {
@@ -129,7 +133,6 @@ async function send(
       credentials: 'omit',
     })
   } catch (cause) {
-    callers?.throwIfAborted()
     throw cause instanceof SealpathError
       ? cause
       : new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
@@ -143,20 +146,24 @@ async function send(
   throw new SealpathError('RELAY_FAILED', `the relay answered ${outer.status}`)
 }
 
-type Head = { readonly status: number; readonly headers: readonly Field[] }
-
 /** The sealed answer as events, read as it comes. */
 class AnswerReader {
   readonly #source: ReadableStreamDefaultReader<Uint8Array>
   readonly #opener: SealedResponseReader
+  readonly #callers: AbortSignal | undefined
   #pending: Uint8Array[] = []
   #trailers: readonly Field[] = []
   #head: Head | undefined
   #isEnded = false
 
-  constructor(source: ReadableStreamDefaultReader<Uint8Array>, opener: SealedResponseReader) {
+  constructor(
+    source: ReadableStreamDefaultReader<Uint8Array>,
+    opener: SealedResponseReader,
+    callers: AbortSignal | undefined,
+  ) {
     this.#source = source
     this.#opener = opener
+    this.#callers = callers
   }
 
   async head(): Promise<Head> {
@@ -192,6 +199,7 @@ class AnswerReader {
       }
       this.#isEnded = done
     } catch (cause) {
+      this.#callers?.throwIfAborted()
       if (cause instanceof SealpathError) throw cause
       throw new SealpathError('ANSWER_CUT', 'the answer broke off or does not open: what came before is not complete', {
         cause,
@@ -230,110 +238,4 @@ function openBody(reader: AnswerReader, check: ReceiptCheck, finish: () => void)
     },
     { highWaterMark: 0 },
   )
-}
-
-/** Holds the exchange's side of a receipt until the receipt comes. */
-class ReceiptCheck {
-  readonly result: Promise<SealedReceipt>
-  readonly #access: ExchangeAccess
-  readonly #gateway: TrustedGateway
-  readonly #inner: InnerRequest
-  readonly #sealed: SealedHttpRequest
-  readonly #salts: Salts
-  readonly #head: Head
-  readonly #contentType: string
-  readonly #stripper: FillerStripper | undefined
-  readonly #body: Uint8Array[] = []
-  #bodyBytes = 0
-  #resolve: (receipt: SealedReceipt) => void = () => {}
-  #reject: (error: unknown) => void = () => {}
-
-  constructor(
-    access: ExchangeAccess,
-    gateway: TrustedGateway,
-    inner: InnerRequest,
-    sealed: SealedHttpRequest,
-    salts: Salts,
-    head: Head,
-  ) {
-    this.#access = access
-    this.#gateway = gateway
-    this.#inner = inner
-    this.#sealed = sealed
-    this.#salts = salts
-    this.#head = head
-    this.#contentType = head.headers.find(([name]) => name === 'content-type')?.[1] ?? ''
-    this.#stripper = this.#contentType.startsWith('text/event-stream') ? new FillerStripper() : undefined
-    this.result = new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-    })
-    // Whoever does not ask for the receipt need not handle its failure: the body fails with the same error.
-    this.result.catch(() => undefined)
-  }
-
-  /** `bytes` of the answer without its filler; remembered for the commitments. */
-  take(bytes: Uint8Array): Uint8Array {
-    const stripped = this.#stripper?.push(bytes) ?? bytes
-    this.#bodyBytes += stripped.length
-    if (this.#bodyBytes > ANSWER_BYTES_MAX)
-      throw new SealpathError('ANSWER_CUT', 'the answer is larger than this client keeps')
-    this.#body.push(stripped)
-    return stripped
-  }
-
-  fail(error: unknown): void {
-    this.#reject(error)
-  }
-
-  /** Checks the receipt that came with a complete answer. An error answer has none. Throws `SealpathError`. */
-  conclude(trailer: string | undefined): void {
-    if (trailer === undefined) {
-      const error = new SealpathError('RECEIPT_MISSING', 'the answer came without a receipt')
-      this.#reject(error)
-      if (this.#head.status === 200 && this.#inner.method === 'POST') throw error
-      return
-    }
-    const receipt = this.#verified(trailer)
-    this.#access.onStep({ kind: 'receipt-verified', leaf: receipt.leaf, feeUnits: receipt.file.private.fee })
-    this.#resolve(receipt)
-  }
-
-  #verified(trailer: string): SealedReceipt {
-    const data = this.#committedData()
-    const message = parseReceiptMessage(trailer)
-    const file = { ...message, openings: openingsOf(this.#salts, data) }
-    const verdict = verifyReceipt(file)
-    if (!verdict.ok) throw reject(verdict.code, verdict.message)
-    if (message.public.enclave !== this.#gateway.enclave)
-      throw reject('WRONG_ENCLAVE', 'another enclave issued the receipt')
-    if (message.settlement !== this.#access.settlement)
-      throw reject('WRONG_SETTLEMENT', 'the receipt settles elsewhere')
-    if (!equalBytes(fromHex(message.private.encapsulated), this.#sealed.encapsulatedHash)) {
-      throw reject('WRONG_REQUEST', 'the receipt is for another encapsulated request')
-    }
-    if (message.public.model !== this.#requestedModel()) throw reject('WRONG_MODEL', 'the receipt names another model')
-    // verifyReceipt opened every commitment with what this client itself sent, read and derived.
-    return new SealedReceipt(file, this.#access)
-  }
-
-  #committedData(): CommittedData {
-    const response = concatBytes(...this.#body)
-    const nonce = this.#inner.headers.find(([name]) => name === NONCE_FIELD)?.[1] ?? '0x'
-    return {
-      request: this.#inner.body,
-      response,
-      nonce: fromHex(nonce),
-      ...readAnswer(response, this.#contentType),
-    }
-  }
-
-  #requestedModel(): string {
-    const { model } = JSON.parse(new TextDecoder().decode(this.#inner.body)) as { model?: unknown }
-    return typeof model === 'string' ? hashName(model) : ''
-  }
-}
-
-function reject(reason: string, message: string): SealpathError {
-  return new SealpathError('RECEIPT_REJECTED', message, { reason })
 }

@@ -63,7 +63,8 @@ export class SealedReceipt {
     }
     const deadline = performance.now() + (options.timeoutMs ?? 300_000)
     for (;;) {
-      const settled = await askForProof(new URL(`/v1/proofs/${this.leaf}`, aggregatorUrl), options.signal)
+      const url = new URL(`/v1/proofs/${this.leaf}`, aggregatorUrl)
+      const settled = await askForProof(url, Math.max(0, deadline - performance.now()), options.signal)
       if (settled !== undefined) {
         await checkSettled(this.#access, this.leaf, this.file.public.enclave, settled)
         return { format: 'sealpath-proof/1', receipt: this.file, settled }
@@ -110,17 +111,29 @@ async function readBatchRoot(client: PublicClient, settlement: Hex, batch: bigin
 }
 
 /** The settled leaf, or undefined while it is pending or unknown, or the aggregator does not answer: asking again is all one can do. */
-async function askForProof(url: URL, signal: AbortSignal | undefined): Promise<SettledLeaf | undefined> {
+async function askForProof(
+  url: URL,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<SettledLeaf | undefined> {
   signal?.throwIfAborted()
-  let response: Response
+  const timeout = AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)))
+  let status: number
+  let text: string
   try {
-    response = await fetch(url, { signal: signal ?? null })
-  } catch (cause) {
-    if (signal?.aborted) throw cause
+    const response = await fetch(url, { signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]) })
+    status = response.status
+    text = await response.text()
+  } catch {
+    signal?.throwIfAborted()
     return undefined
   }
-  const text = await response.text()
-  return response.status === 200 ? parseJson(SettledLeafSchema, text, 'settled proof') : undefined
+  if (status !== 200) return undefined
+  try {
+    return parseJson(SettledLeafSchema, text, 'settled proof')
+  } catch (cause) {
+    throw new SealpathError('PROOF_REJECTED', 'the aggregator answered with something that is no proof', { cause })
+  }
 }
 
 function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {

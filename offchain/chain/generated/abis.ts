@@ -94,6 +94,17 @@ export const enclaveRegistryAbi = [
   {
     "inputs": [
       {
+        "internalType": "EnclaveId",
+        "name": "enclave",
+        "type": "address"
+      }
+    ],
+    "name": "RegistryEnclaveUnknown",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
         "internalType": "uint64",
         "name": "validUntil",
         "type": "uint64"
@@ -4257,6 +4268,17 @@ export const fixedPromptBountyAbi = [
   {
     "inputs": [
       {
+        "internalType": "uint256",
+        "name": "job",
+        "type": "uint256"
+      }
+    ],
+    "name": "BountyUnknownJob",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
         "internalType": "EnclaveId",
         "name": "enclave",
         "type": "address"
@@ -4438,6 +4460,19 @@ export const fixedPromptBountyAbi = [
     ],
     "name": "JobSeeded",
     "type": "event"
+  },
+  {
+    "inputs": [],
+    "name": "CLAIM_WINDOW",
+    "outputs": [
+      {
+        "internalType": "uint256",
+        "name": "",
+        "type": "uint256"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
   },
   {
     "inputs": [],

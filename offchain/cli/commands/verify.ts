@@ -36,9 +36,8 @@ Exit code 0 only if every check that could be made holds.`,
     const checks = new Checks()
     const verdict = verifyReceipt(receipt)
     checks.note('in the log of its enclave', verdict.ok, verdict.ok ? `leaf ${toHex(verdict.leaf)}` : verdict.message)
-    if (verdict.ok) {
-      const opened = receipt.openings === undefined ? 'not in this file' : 'request, answer, nonce and tool calls match'
-      checks.note('commitments', true, opened)
+    if (verdict.ok && receipt.openings !== undefined) {
+      checks.note('commitments', true, 'request, answer, nonce and tool calls match')
     }
     if (values.registry !== undefined) {
       const trusted = addressOf(values.registry, '--registry').toLowerCase() === receipt.registry
@@ -47,7 +46,11 @@ Exit code 0 only if every check that could be made holds.`,
     if (values.rpc !== undefined && verdict.ok) {
       await checkOnChain(checks, receipt, settled, toHex(verdict.leaf), values.rpc)
     }
-    checks.print(values.rpc === undefined ? 'Not asked: the chain (give --rpc).' : '')
+    const unchecked = [
+      ...(receipt.openings === undefined ? ['Not in this file: what opens the commitments.'] : []),
+      ...(values.rpc === undefined ? ['Not asked: the chain (give --rpc).'] : []),
+    ]
+    checks.print(unchecked.join(' '))
     if (values.output && receipt.openings !== undefined) {
       process.stdout.write(`${decodeUtf8(receipt.openings.output.data)}\n`)
     }

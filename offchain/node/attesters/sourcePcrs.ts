@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 
 /** What runs inside the enclave: the gateway with its models, and what it imports. */
 const MEASURED_FOLDERS = ['gateway', 'offchain/node', 'offchain/protocol'] as const
@@ -16,7 +16,7 @@ export function measureSources(repository: string): Map<number, Uint8Array> {
   for (const folder of MEASURED_FOLDERS) {
     for (const path of measuredFiles(join(repository, folder))) {
       const digest = createHash('sha384').update(readFileSync(path)).digest()
-      code.update(path.slice(repository.length)).update('\0').update(digest)
+      code.update(relative(repository, path)).update('\0').update(digest)
     }
   }
   return new Map([

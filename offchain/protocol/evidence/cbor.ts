@@ -1,5 +1,4 @@
 /** A strict CBOR reader (RFC 8949) for attestation documents: a cursor over the raw bytes, offsets out, nothing decoded that nobody asked for. @module */
-import { decodeUtf8 } from '#protocol/bytes.ts'
 import { EvidenceError } from './evidenceError.ts'
 
 /** A reading position in `bytes`; nothing at or after `end` is ever read. */
@@ -18,12 +17,15 @@ export function openCbor(bytes: Uint8Array, span: Span = { start: 0, end: bytes.
 
 /**
  * Reads a map, definite or indefinite; `readValue` must read exactly one item.
- * A repeated key is `CBOR_DUPLICATE_KEY`. Returns the number of entries.
+ * A repeated key is `CBOR_DUPLICATE_KEY`, a 65th one `CBOR_ENTRIES`. Returns the number of entries.
  */
 export function readCborMap(cursor: CborCursor, readValue: (key: CborKey) => void): number {
   const seen = new Set<CborKey>()
   return readContainer(cursor, MAJOR_MAP, 'a map', () => {
     const key = readKey(cursor)
+    if (seen.size === MAP_ENTRIES_MAX) {
+      throw new EvidenceError('CBOR_ENTRIES', `expected at most ${MAP_ENTRIES_MAX} entries in a map`)
+    }
     if (seen.has(key)) throw new EvidenceError('CBOR_DUPLICATE_KEY', `expected each key once, got '${key}' again`)
     seen.add(key)
     readValue(key)
@@ -40,7 +42,7 @@ export function readCborBytes(cursor: CborCursor): Span {
   return readContent(cursor, readHeadOf(cursor, MAJOR_BYTES, 'a byte string'))
 }
 
-/** Reads a text string of definite length, well-formed UTF-8 (`CBOR_TEXT`). */
+/** Reads a text string of definite length, ASCII (`CBOR_TEXT`). */
 export function readCborText(cursor: CborCursor): string {
   return readTextContent(cursor, readHeadOf(cursor, MAJOR_TEXT, 'a text string'))
 }
@@ -79,7 +81,8 @@ export function skipCborItem(cursor: CborCursor): void {
     } else {
       if (container !== undefined) container.left--
       const head = readHead(cursor)
-      if (head.major === MAJOR_BYTES || head.major === MAJOR_TEXT) readContent(cursor, head)
+      if (head.major === MAJOR_BYTES) readContent(cursor, head)
+      else if (head.major === MAJOR_TEXT) readTextContent(cursor, head)
       else if (head.major === MAJOR_ARRAY || head.major === MAJOR_MAP || head.major === MAJOR_TAG) {
         const isMap = head.major === MAJOR_MAP
         const left = head.isIndefinite ? 0 : head.major === MAJOR_TAG ? 1 : isMap ? 2 * head.argument : head.argument
@@ -112,6 +115,9 @@ const MAJOR_SIMPLE = 7
 const NULL = 0xf6
 const BREAK = 0xff
 const DEPTH_MAX = 8
+const MAP_ENTRIES_MAX = 64
+// biome-ignore lint/suspicious/noControlCharactersInRegex: every character below 128 is meant.
+const IS_ASCII = /^[\x00-\x7f]*$/
 
 /** `argument` is inexact above 2^53: lengths that large fail for want of bytes, integers in `safeInteger`. */
 type Head = {
@@ -176,13 +182,12 @@ function readContent(cursor: CborCursor, head: Head): Span {
   return { start, end: cursor.offset }
 }
 
+/** Text is ASCII here: documents hold no other, and the contract need not know UTF-8. */
 function readTextContent(cursor: CborCursor, head: Head): string {
   const { start, end } = readContent(cursor, head)
-  try {
-    return decodeUtf8(cursor.bytes.subarray(start, end))
-  } catch (cause) {
-    throw new EvidenceError('CBOR_TEXT', 'expected well-formed UTF-8', { cause })
-  }
+  const text = String.fromCharCode(...cursor.bytes.subarray(start, end))
+  if (!IS_ASCII.test(text)) throw new EvidenceError('CBOR_TEXT', 'expected ASCII')
+  return text
 }
 
 function readByte(cursor: CborCursor): number {

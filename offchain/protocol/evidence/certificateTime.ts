@@ -5,7 +5,7 @@ import { EvidenceError } from './evidenceError.ts'
 
 /**
  * Reads a UTCTime (`YYMMDDHHMMSSZ`, 1950 to 2049) or, from 2050 on, a GeneralizedTime (`YYYYMMDDHHMMSSZ`).
- * Returns seconds since the epoch. `CERTIFICATE_DATE` for any other form and for dates that do not exist.
+ * Returns seconds since the epoch. `CERTIFICATE_DATE` for any other form, for dates before 1970 and for dates that do not exist.
  */
 export function readDerTime(cursor: DerCursor): bigint {
   const { tag, content, end } = readDer(cursor)
@@ -22,6 +22,7 @@ export function readDerTime(cursor: DerCursor): bigint {
   const ms = Date.parse(iso)
   // Engines may carry 30 February over into March; a date that does not come back unchanged does not exist.
   if (Number.isNaN(ms) || new Date(ms).toISOString() !== iso) throw badDate(`a date that exists, got ${iso}`)
+  if (ms < 0) throw badDate('a date from 1970 on')
   return BigInt(ms) / 1000n
 }
 

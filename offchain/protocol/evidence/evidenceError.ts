@@ -19,6 +19,7 @@ export type EvidenceFormatCode =
   | 'CBOR_TEXT'
   | 'CBOR_DUPLICATE_KEY'
   | 'CBOR_DEPTH'
+  | 'CBOR_ENTRIES'
   | 'CBOR_TRAILING_BYTES'
   | 'DER_TRUNCATED'
   | 'DER_TAG'

@@ -64,6 +64,31 @@ export function pathFromEdge(edge: LogEdge, leaves: readonly Uint8Array[], index
   return path.reverse()
 }
 
+/** The paths of all `leaves` after `edge`, each as `pathFromEdge` gives it, at the cost of hashing the tree over them once. */
+export function pathsFromEdge(edge: LogEdge, leaves: readonly Uint8Array[]): Uint8Array[][] {
+  const paths: Uint8Array[][] = leaves.map(() => [])
+  if (leaves.length > 0) collectPaths(edge, leaves, 0, edge.size + leaves.length, paths)
+  return paths
+}
+
+/** `rangeHash` of the range; on the way every leaf of it gets its siblings, lowest first. */
+function collectPaths(
+  edge: LogEdge,
+  leaves: readonly Uint8Array[],
+  start: number,
+  end: number,
+  paths: readonly Uint8Array[][],
+): Uint8Array {
+  if (end <= edge.size || end - start === 1) return rangeHash(edge, leaves, start, end)
+  const middle = start + splitPoint(end - start)
+  const left = collectPaths(edge, leaves, start, middle, paths)
+  const right = collectPaths(edge, leaves, middle, end, paths)
+  for (let index = Math.max(start, edge.size); index < end; index++) {
+    paths[index - edge.size]?.push(index < middle ? right : left)
+  }
+  return hashNode(LOG_NODE_TAG, left, right)
+}
+
 /** Root over the leaves from `start` to `end`, a range the tree splits into. */
 function rangeHash(edge: LogEdge, leaves: readonly Uint8Array[], start: number, end: number): Uint8Array {
   // The widest range of the tree that the edge covers whole is one of its subtrees: ranges only get here from wider, uncovered ones.

@@ -7,15 +7,16 @@ export function parseJson<T>(schema: Schema<T>, text: string, what: string): T {
   let value: unknown
   try {
     value = JSON.parse(text)
-  } catch (cause) {
-    throw new WireError('BAD_JSON', `expected ${what} as JSON`, { cause })
+  } catch {
+    // The parser's own error quotes the text, so it is not kept as the cause.
+    throw new WireError('BAD_JSON', `expected ${what} as JSON`)
   }
   return parseShape(schema, value, what)
 }
 
 /** Checks a value that is JSON already. Throws `WireError` (`BAD_SHAPE`) naming `what` and the place, never the content. */
 export function parseShape<T>(schema: Schema<T>, value: unknown, what: string): T {
-  const result = v.safeParse(schema, value)
+  const result = v.safeParse(schema, value, { abortEarly: true })
   if (result.success) return result.output
   const [issue] = result.issues
   const place = v.getDotPath(issue) ?? 'the whole'
@@ -60,14 +61,17 @@ export const hash: Schema<Hex> = hexOf(32)
 export function base64Of(bytesMax: number): Schema<Uint8Array> {
   return v.pipe(
     v.string(),
+    // Refuses what is far too long before it is decoded.
     v.maxLength(Math.ceil(bytesMax / 3) * 4),
     v.rawTransform(({ dataset, addIssue, NEVER }) => {
       try {
-        return fromBase64(dataset.value)
+        const bytes = fromBase64(dataset.value)
+        if (bytes.length <= bytesMax) return bytes
       } catch {
-        addIssue({ message: 'expected canonical base64' })
-        return NEVER
+        // What is not base64 is refused like what is too long.
       }
+      addIssue({ message: `expected canonical base64 of at most ${bytesMax} bytes` })
+      return NEVER
     }),
   )
 }

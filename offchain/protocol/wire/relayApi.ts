@@ -12,7 +12,10 @@ export const RelayDirectorySchema: Schema<RelayDirectory> = v.object({
   operator: v.pipe(v.string(), v.maxLength(128)),
   gateways: v.pipe(
     v.array(
-      v.object({ name: v.pipe(v.string(), v.maxLength(64)), path: v.pipe(v.string(), v.regex(/^\/[\w\-/]{1,128}$/)) }),
+      v.object({
+        name: v.pipe(v.string(), v.maxLength(64)),
+        path: v.pipe(v.string(), v.regex(/^(?:\/[\w-]{1,64}){1,4}$/)),
+      }),
     ),
     v.maxLength(1_000),
   ),

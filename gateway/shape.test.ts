@@ -1,0 +1,252 @@
+/** Cells on the wire, and the body that is left when the client removes their filler. @module */
+import { setTimeout as sleep } from 'node:timers/promises'
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { CONTENT_BYTES_PER_CHUNK } from '#node/sealing/sealedResponse.ts'
+import { decodeUtf8, encodeUtf8, joinBytes } from '#protocol/bytes.ts'
+import { cellClass, FillerStripper, fillerComment, PADDING_MODES, parsePaddingMode, TICK_MS } from '#protocol/shape.ts'
+import { shapeEvents } from './shape.ts'
+
+const CELL = CONTENT_BYTES_PER_CHUNK
+const rejections: unknown[] = []
+const onRejection = (reason: unknown): void => void rejections.push(reason)
+
+beforeEach(() => {
+  rejections.length = 0
+  process.on('unhandledRejection', onRejection)
+})
+
+afterEach(async () => {
+  vi.useRealTimers()
+  await sleep(1)
+  process.off('unhandledRejection', onRejection)
+  expect(rejections).toEqual([])
+})
+
+/** An event of exactly `length` bytes, at least 9. */
+function event(length: number): Uint8Array {
+  return encodeUtf8(`data: ${'x'.repeat(length - 8)}\n\n`)
+}
+
+async function* source(pieces: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  for (const piece of pieces) yield piece
+}
+
+/** A piece at a time, each only when the reader is waiting for it. */
+async function* slowSource(pieces: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  for (const piece of pieces) {
+    await new Promise((resolve) => setImmediate(resolve))
+    yield piece
+  }
+}
+
+async function collect(cells: AsyncIterable<Uint8Array>): Promise<Uint8Array[]> {
+  const all: Uint8Array[] = []
+  for await (const cell of cells) all.push(cell)
+  return all
+}
+
+/** Strips a stream that arrives in pieces of `pieceBytes`. */
+function strip(stream: Uint8Array, pieceBytes = stream.length): Uint8Array {
+  const stripper = new FillerStripper()
+  const kept: Uint8Array[] = []
+  for (let i = 0; i < stream.length; i += pieceBytes) kept.push(stripper.push(stream.subarray(i, i + pieceBytes)))
+  return joinBytes(kept)
+}
+
+/** A pause on the global timer, which may be a fake one. */
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+/** Runs a reading on fake time, so that ticks cost none. */
+async function onFakeTime<T>(run: () => Promise<T>): Promise<T> {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] })
+  let isDone = false
+  const result = run().finally(() => {
+    isDone = true
+  })
+  result.catch(() => undefined)
+  while (!isDone) await vi.advanceTimersByTimeAsync(TICK_MS)
+  vi.useRealTimers()
+  return result
+}
+
+describe('balanced', () => {
+  test('undoes the filling for events of every length around the end of a cell', async () => {
+    for (let length = CELL - 6; length <= CELL + 6; length++) {
+      for (const next of [9, 40, CELL - 9, CELL]) {
+        const events = [event(length), event(next), event(9)]
+        for (const from of [source, slowSource]) {
+          const cells = await collect(shapeEvents(from(events), 'balanced'))
+          expect(cells.every((cell) => cell.length === CELL)).toBe(true)
+          expect(decodeUtf8(strip(joinBytes(cells)))).toBe(decodeUtf8(joinBytes(events)))
+        }
+      }
+    }
+  })
+
+  test('undoes the filling of any sequence of events, in whatever pieces it arrives', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.oneof(fc.integer({ min: 9, max: 300 }), fc.integer({ min: CELL - 20, max: 2 * CELL + 20 })), {
+          minLength: 1,
+          maxLength: 25,
+        }),
+        fc.integer({ min: 1, max: 9_000 }),
+        fc.boolean(),
+        async (lengths, pieceBytes, isSlow) => {
+          const events = lengths.map(event)
+          const cells = await collect(shapeEvents(isSlow ? slowSource(events) : source(events), 'balanced'))
+          expect(cells.every((cell) => cell.length === CELL)).toBe(true)
+          expect(Buffer.compare(strip(joinBytes(cells), pieceBytes), joinBytes(events))).toBe(0)
+        },
+      ),
+      { seed: 20_261_121, numRuns: 60 },
+    )
+  })
+
+  test('sends no cell while there is nothing to say', async () => {
+    const events = [event(20), event(30)]
+    expect(await collect(shapeEvents(slowSource(events), 'balanced'))).toHaveLength(2)
+    expect(await collect(shapeEvents(source([]), 'balanced'))).toEqual([])
+  })
+})
+
+describe('private', () => {
+  test('undoes the filling of any sequence of events', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.integer({ min: 9, max: 2 * CELL }), { maxLength: 20 }), async (lengths) => {
+        const events = lengths.map(event)
+        const cells = await onFakeTime(() => collect(shapeEvents(source(events), 'private')))
+        expect(cells.every((cell) => cell.length === CELL)).toBe(true)
+        expect(cells).toHaveLength(cellClass(cells.length))
+        expect(Buffer.compare(strip(joinBytes(cells), 1_000), joinBytes(events))).toBe(0)
+      }),
+      { seed: 20_261_121, numRuns: 25 },
+    )
+  })
+
+  test.each([
+    [0, 8],
+    [1, 8],
+    [8, 8],
+    [9, 16],
+    [17, 32],
+  ])('turns %s full cells into %s', async (full, cells) => {
+    const events = Array.from({ length: full }, () => event(CELL))
+    expect(await onFakeTime(() => collect(shapeEvents(source(events), 'private')))).toHaveLength(cells)
+  })
+
+  test('sends one cell a tick, idle ones and those that fill the class too', async () => {
+    const times = await onFakeTime(async () => {
+      const at: number[] = []
+      const begun = performance.now()
+      async function* pausing(): AsyncGenerator<Uint8Array> {
+        yield event(100)
+        await wait(4 * TICK_MS + 10)
+        yield event(100)
+      }
+      for await (const _cell of shapeEvents(pausing(), 'private')) at.push(performance.now() - begun)
+      return at
+    })
+    expect(times).toEqual(Array.from({ length: 8 }, (_, i) => (i + 1) * TICK_MS))
+  })
+
+  test('leaves out the ticks that a slow reader missed', async () => {
+    const count = await onFakeTime(async () => {
+      let cells = 0
+      async function* long(): AsyncGenerator<Uint8Array> {
+        yield event(100)
+        await wait(60 * TICK_MS)
+        yield event(100)
+      }
+      for await (const _cell of shapeEvents(long(), 'private')) {
+        cells++
+        if (cells === 1) await wait(50 * TICK_MS)
+      }
+      return cells
+    })
+    expect(count).toBe(16)
+  })
+})
+
+test('passes events through unchanged when off', async () => {
+  const events = [event(20), event(CELL + 1)]
+  expect(await collect(shapeEvents(source(events), 'off'))).toEqual(events)
+})
+
+describe.each(['balanced', 'private'] as const)('the reader of %s cells', (mode) => {
+  test('sees the failure of the source', async () => {
+    async function* failing(): AsyncGenerator<Uint8Array> {
+      yield event(100)
+      throw new Error('upstream cut')
+    }
+    const reading = onFakeTime(() => collect(shapeEvents(failing(), mode)))
+    await expect(reading).rejects.toThrow('upstream cut')
+  })
+
+  test('stops the source by stopping', async () => {
+    let isStopped = false
+    let produced = 0
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      try {
+        for (;;) {
+          await new Promise((resolve) => setImmediate(resolve))
+          produced++
+          yield event(100)
+        }
+      } finally {
+        isStopped = true
+      }
+    }
+    for await (const _cell of shapeEvents(endless(), mode)) break
+    expect(isStopped).toBe(true)
+    const before = produced
+    await sleep(5)
+    expect(produced).toBe(before)
+  })
+
+  test('holds the source back by being slow', async () => {
+    let produced = 0
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      for (;;) {
+        produced += CELL
+        yield event(CELL)
+      }
+    }
+    const cells = shapeEvents(endless(), mode)[Symbol.asyncIterator]()
+    await cells.next()
+    await sleep(5)
+    const ahead = produced
+    expect(ahead).toBeLessThan(262_144 + 3 * CELL)
+    await sleep(5)
+    expect(produced).toBe(ahead)
+    await cells.next()
+    await sleep(5)
+    expect(produced).toBe(ahead + CELL)
+    await cells.return?.()
+  })
+})
+
+test('makes filler of every length that a comment can have', () => {
+  for (let length = 2; length < 50; length++) {
+    const comment = decodeUtf8(fillerComment(length))
+    expect(comment).toMatch(/^:\.*\n$/)
+    expect(comment).toHaveLength(length)
+  }
+})
+
+test('strips comments only at the start of a line', () => {
+  const body = 'data: a:b\n\n'
+  expect(decodeUtf8(strip(encodeUtf8(`:x\n${body}:\n:::\n${body}`), 1))).toBe(`${body}${body}`)
+})
+
+test('reads the mode from the field, and is private when the field names none', () => {
+  for (const mode of PADDING_MODES) expect(parsePaddingMode(mode)).toBe(mode)
+  for (const value of [undefined, '', 'OFF', 'none']) expect(parsePaddingMode(value)).toBe('private')
+})
+
+test('rounds cells up to the next power of two, at least eight', () => {
+  expect([0, 1, 8, 9, 16, 17, 1_025].map(cellClass)).toEqual([8, 8, 8, 16, 16, 32, 2_048])
+})
