@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {check, EvidenceCode} from "./EvidenceCode.sol";
+import {NitroDocument} from "./NitroDocument.sol";
+import {X509} from "./X509.sol";
+
+/// @title Es384
+/// ECDSA on P-384 with SHA-384 over ranges of calldata, through the two stand-alone contracts, with a stream of untrusted hints.
+library Es384 {
+    /// @param p384 hash(48) || r(48) || s(48) || x(48) || y(48) || hints -> reverts unless the signature is valid.
+    /// @param sha384 message -> its digest in the first 48 bytes.
+    struct Contracts {
+        address p384;
+        address sha384;
+    }
+
+    /// @param key The public key that the next signature is under: x and y, 96 bytes.
+    /// @param used Bytes of the hints consumed so far.
+    struct Session {
+        Contracts contracts;
+        bytes32[3] key;
+        uint256 used;
+    }
+
+    /// array(4), "Signature1", the protected header { alg: ES384 } and empty external data (RFC 9052 section 4.4); the payload follows.
+    bytes private constant SIG_STRUCTURE_START = hex"846a5369676e61747572653144a101382240";
+
+    function open(Contracts memory contracts) internal pure returns (Session memory session) {
+        session.contracts = contracts;
+    }
+
+    /// The 96 bytes at `position`.
+    function keyAt(bytes calldata data, uint256 position) internal pure returns (bytes32[3] memory key) {
+        assembly ("memory-safe") {
+            calldatacopy(key, add(data.offset, position), 0x60)
+        }
+    }
+
+    /// Whether the session's key signed the certificate.
+    function verifyCertificate(
+        Session memory session,
+        bytes calldata data,
+        X509.Certificate memory certificate,
+        bytes calldata hints
+    ) internal view returns (bool) {
+        bytes memory message = data[certificate.tbsStart:certificate.tbsEnd];
+        bytes memory input = new bytes(240);
+        _hashInto(session.contracts.sha384, message, input);
+        _copyRight(input, 48, data, certificate.r, certificate.rLength);
+        _copyRight(input, 96, data, certificate.s, certificate.sLength);
+        return _verify(session, input, hints);
+    }
+
+    /// Whether the session's key signed the document.
+    function verifyDocument(
+        Session memory session,
+        bytes calldata data,
+        NitroDocument.Document memory document,
+        bytes calldata hints
+    ) internal view returns (bool) {
+        bytes calldata payload = data[document.payload.start:document.payload.end];
+        bytes memory message = bytes.concat(SIG_STRUCTURE_START, _bytesHead(payload.length), payload);
+        bytes memory input = new bytes(240);
+        _hashInto(session.contracts.sha384, message, input);
+        _copyRight(input, 48, data, document.signature, 48);
+        _copyRight(input, 96, data, document.signature + 48, 48);
+        return _verify(session, input, hints);
+    }
+
+    /// Fills in key and hints and asks the P-384 contract.
+    function _verify(Session memory session, bytes memory input, bytes calldata hints) private view returns (bool ok) {
+        bytes32[3] memory key = session.key;
+        assembly ("memory-safe") {
+            mcopy(add(input, 0xb0), key, 0x60)
+        }
+        uint256 start = session.used + 2;
+        check(start <= hints.length, EvidenceCode.HINTS_LENGTH);
+        uint256 end = start + uint16(bytes2(hints[session.used:start]));
+        check(end <= hints.length, EvidenceCode.HINTS_LENGTH);
+        session.used = end;
+        (ok,) = session.contracts.p384.staticcall(bytes.concat(input, hints[start:end]));
+    }
+
+    /// Writes the digest of `message` into the first 48 bytes of `input`.
+    function _hashInto(address sha384, bytes memory message, bytes memory input) private view {
+        (bool ok, bytes memory digest) = sha384.staticcall(message);
+        // It takes any message of this size; anything else is a deployment with wrong addresses.
+        assert(ok && digest.length >= 48);
+        assembly ("memory-safe") {
+            mcopy(add(input, 0x20), add(digest, 0x20), 48)
+        }
+    }
+
+    /// Copies `length` <= 48 bytes of calldata to the right end of the 48 bytes of `input` at `position`.
+    function _copyRight(bytes memory input, uint256 position, bytes calldata data, uint256 start, uint256 length)
+        private
+        pure
+    {
+        assembly ("memory-safe") {
+            calldatacopy(add(add(input, 0x20), sub(add(position, 48), length)), add(data.offset, start), length)
+        }
+    }
+
+    /// The head of a CBOR byte string, shortest form; documents end far below 65,536 bytes.
+    function _bytesHead(uint256 length) private pure returns (bytes memory) {
+        if (length < 24) return abi.encodePacked(uint8(0x40 + length));
+        return length < 256 ? abi.encodePacked(bytes1(0x58), uint8(length)) : abi.encodePacked(bytes1(0x59), uint16(length));
+    }
+}
