@@ -7,6 +7,7 @@ const CONTRACTS: readonly (readonly [file: string, contract: string])[] = [
   ['contracts/ReceiptSettlement.sol', 'ReceiptSettlement'],
   ['contracts/CreditVault.sol', 'CreditVault'],
   ['contracts/InferenceVerifier.sol', 'InferenceVerifier'],
+  ['contracts/attestation/nitro/NitroVerifier.sol', 'NitroVerifier'],
   ['contracts/attestation/AppointedVerifier.sol', 'AppointedVerifier'],
   ['contracts/examples/FixedPromptBounty.sol', 'FixedPromptBounty'],
   ['test/contracts/support/TestOPG.sol', 'TestOPG'],

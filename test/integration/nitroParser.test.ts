@@ -1,6 +1,6 @@
 /** The contract's parsers against their TypeScript twins: the same documents and certificates accepted, the same codes for the others. @module */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { decodeErrorResult, encodeFunctionData, type Hex as ViemHex } from 'viem'
+import { encodeFunctionData } from 'viem'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createDevelopmentAttester } from '#node/attesters/development.ts'
 import { toHex } from '#protocol/bytes.ts'
@@ -9,7 +9,7 @@ import { EvidenceError } from '#protocol/evidence/evidenceError.ts'
 import { parseNitroDocument } from '#protocol/evidence/nitroDocument.ts'
 import { deployArtifact } from '../support/artifacts.ts'
 import { deployLocal, type LocalChain } from '../support/chain.ts'
-import { evidenceCodes } from '../support/evidenceCodes.ts'
+import { readRefusal } from '../support/refusal.ts'
 
 const VECTORS = new URL('../../../shared/vectors/nitro/', import.meta.url)
 const FLIPS = 2_000
@@ -43,27 +43,8 @@ async function onChain(functionName: 'parseDocument' | 'parseCertificate', bytes
     await chain.client.request({ method: 'eth_call', params: [{ to: parser.address, data }, 'latest'] })
     return 'OK'
   } catch (error) {
-    const revert = findRevertData(error)
-    if (revert === undefined) throw error
-    const { errorName, args } = decodeErrorResult({ abi: parser.abi, data: revert })
-    if (errorName !== 'EvidenceRefused') return errorName
-    return evidenceCodes()[Number(args?.[0])] ?? 'UNKNOWN'
+    return readRefusal(error, parser.abi)
   }
-}
-
-/** The revert data, wherever the client's error keeps it. */
-function findRevertData(error: unknown): ViemHex | undefined {
-  for (
-    let cause: unknown = error;
-    typeof cause === 'object' && cause !== null;
-    cause = (cause as { cause?: unknown }).cause
-  ) {
-    const { data } = cause as { data?: unknown }
-    if (typeof data === 'string' && data.startsWith('0x') && data.length > 10) return data as ViemHex
-    const nested = (data as { data?: unknown } | undefined)?.data
-    if (typeof nested === 'string' && nested.startsWith('0x')) return nested as ViemHex
-  }
-  return undefined
 }
 
 function inTypeScript(parse: (bytes: Uint8Array) => unknown, bytes: Uint8Array): string {

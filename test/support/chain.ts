@@ -54,9 +54,14 @@ export type LocalChain = {
   close(): Promise<void>
 }
 
-/** Starts a chain of its own on a free port and deploys everything on it, with no delays and development evidence allowed. */
-export async function deployLocal(): Promise<LocalChain> {
-  const server = await network.createServer('default', '127.0.0.1')
+/**
+ * Starts a chain of its own on a free port and deploys everything on it, with no delays and development evidence allowed. Its clock starts
+ * at `initialDate` (ISO 8601), now unless told.
+ */
+export async function deployLocal(options: { readonly initialDate?: string } = {}): Promise<LocalChain> {
+  const { initialDate } = options
+  const override = initialDate === undefined ? {} : { initialDate }
+  const server = await network.createServer({ network: 'default', override }, '127.0.0.1')
   const { port } = await server.listen()
   const rpcUrl = `http://127.0.0.1:${port}`
   const connection = await network.create({ network: 'localhost', override: { url: rpcUrl } })

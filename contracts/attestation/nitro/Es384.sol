@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {Sha384Call} from "../sha384/Sha384Call.sol";
 import {check, EvidenceCode} from "./EvidenceCode.sol";
 import {NitroDocument} from "./NitroDocument.sol";
 import {X509} from "./X509.sol";
@@ -8,8 +9,8 @@ import {X509} from "./X509.sol";
 /// @title Es384
 /// ECDSA on P-384 with SHA-384 over ranges of calldata, through the two stand-alone contracts, with a stream of untrusted hints.
 library Es384 {
-    /// @param p384 hash(48) || r(48) || s(48) || x(48) || y(48) || hints -> reverts unless the signature is valid.
-    /// @param sha384 message -> its digest in the first 48 bytes.
+    /// @param p384 A P384Verifier (contracts/attestation/p384/P384.sol has its calldata).
+    /// @param sha384 A Sha384 (contracts/attestation/sha384).
     struct Contracts {
         address p384;
         address sha384;
@@ -68,25 +69,35 @@ library Es384 {
         return _verify(session, input, hints);
     }
 
-    /// Fills in key and hints and asks the P-384 contract.
-    function _verify(Session memory session, bytes memory input, bytes calldata hints) private view returns (bool ok) {
-        bytes32[3] memory key = session.key;
-        assembly ("memory-safe") {
-            mcopy(add(input, 0xb0), key, 0x60)
-        }
+    /// Fills in the key, adds the next hints of the stream and asks the P-384 contract.
+    function _verify(Session memory session, bytes memory input, bytes calldata hints) private view returns (bool) {
         uint256 start = session.used + 2;
         check(start <= hints.length, EvidenceCode.HINTS_LENGTH);
         uint256 end = start + uint16(bytes2(hints[session.used:start]));
         check(end <= hints.length, EvidenceCode.HINTS_LENGTH);
         session.used = end;
-        (ok,) = session.contracts.p384.staticcall(bytes.concat(input, hints[start:end]));
+        bytes32[3] memory key = session.key;
+        address p384 = session.contracts.p384;
+        bool isSuccess;
+        uint256 answer;
+        // Memory-safe: the key fits the last 96 of the 240 bytes of `input`; behind the free memory pointer nothing is kept, so every
+        // signature uses the same memory for its 16 kB. The verifier answers one word, 1; an account without code answers nothing.
+        assembly ("memory-safe") {
+            mcopy(add(input, 0xb0), key, 0x60)
+            let pointer := mload(0x40)
+            mcopy(pointer, add(input, 0x20), 0xf0)
+            calldatacopy(add(pointer, 0xf0), add(hints.offset, start), sub(end, start))
+            mstore(0x00, 0)
+            isSuccess := staticcall(gas(), p384, pointer, add(0xf0, sub(end, start)), 0x00, 0x20)
+            isSuccess := and(isSuccess, eq(returndatasize(), 0x20))
+            answer := mload(0x00)
+        }
+        return isSuccess && answer == 1;
     }
 
     /// Writes the digest of `message` into the first 48 bytes of `input`.
     function _hashInto(address sha384, bytes memory message, bytes memory input) private view {
-        (bool ok, bytes memory digest) = sha384.staticcall(message);
-        // It takes any message of this size; anything else is a deployment with wrong addresses.
-        assert(ok && digest.length >= 48);
+        bytes memory digest = Sha384Call.digestOf(sha384, message);
         assembly ("memory-safe") {
             mcopy(add(input, 0x20), add(digest, 0x20), 48)
         }

@@ -76,6 +76,12 @@ contract NitroVerifier is IEvidenceVerifier, Ownable2Step {
         emit CertificateRevoked(revocationId);
     }
 
+    /// Whether a CA certificate needs no hints any more. Its id: keccak256(abi.encode(id of the parent, keccak256(signed part))), the root's
+    /// being ROOT_HASH.
+    function isCached(bytes32 id) external view returns (bool) {
+        return _authorities[id].notAfter != 0;
+    }
+
     /// Reverts with `EvidenceRefused(code)`. `hints` are, for each signature that has to be verified (CA certificates that are not cached,
     /// then the leaf, then the document), their length in two bytes and the hints themselves; consumed exactly.
     /// @inheritdoc IEvidenceVerifier
