@@ -1,10 +1,14 @@
 /** Deploys the protocol with Hardhat Ignition and writes the deployment file. Resumable: Ignition keeps a journal per chain. @module */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
 import { network } from 'hardhat'
 import type { Deployment } from '#chain/deployment.ts'
+import { type NitroRoot, nitroRootOf } from '#chain/nitroRoot.ts'
+import { parseDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
+import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
 import { toJson } from '#protocol/wire/json.ts'
+import Attestation from './ignition/modules/Attestation.ts'
 import Sealpath from './ignition/modules/Sealpath.ts'
 import TestToken from './ignition/modules/TestToken.ts'
 
@@ -15,8 +19,8 @@ export type DeployOptions = {
   readonly out: string
   /** OPG's address; left out on local chains only, where a test token is deployed. */
   readonly token?: string
-  /** Whose attestation results count. */
-  readonly appointed: string
+  /** A development root (as gateways keep it) instead of AWS's, on local chains only. */
+  readonly developmentRoot?: string
   /** Who draws the protocol's share. */
   readonly protocol: string
 }
@@ -35,11 +39,14 @@ export async function deploy(options: DeployOptions): Promise<Deployment> {
   const isLocal = LOCAL_CHAINS.has(chainId)
   const fromBlock = await client.getBlockNumber()
   const token = options.token ?? (await deployTestToken(isLocal, () => ignition.deploy(TestToken)))
+  const { verifier } = await ignition.deploy(Attestation, {
+    parameters: { Attestation: attestationParameters(isLocal, options.developmentRoot) },
+  })
   const deployed = await ignition.deploy(Sealpath, {
     parameters: {
       Sealpath: {
         token,
-        appointed: options.appointed,
+        verifier: addressOf(verifier),
         protocol: options.protocol,
         approvalDelay: isLocal ? 0 : APPROVAL_DELAY_SECONDS,
         keyConfigsDelay: isLocal ? 0 : KEY_CONFIGS_DELAY_SECONDS,
@@ -57,12 +64,31 @@ export async function deploy(options: DeployOptions): Promise<Deployment> {
     token: token as `0x${string}`,
     inference: addressOf(deployed.inference),
     bounty: addressOf(deployed.bounty),
-    verifier: addressOf(deployed.verifier),
+    verifier: addressOf(verifier),
     fromBlock,
   }
   mkdirSync(dirname(options.out), { recursive: true })
   writeFileSync(options.out, `${toJson(deployment, 2)}\n`)
   return deployment
+}
+
+/** AWS's root, or a development root where nothing is at stake. */
+function attestationParameters(
+  isLocal: boolean,
+  developmentRoot: string | undefined,
+): { root: NitroRootParameter; isDevelopment: boolean } {
+  if (developmentRoot === undefined) return { root: toParameter(AWS_NITRO_ROOT.certificate), isDevelopment: false }
+  if (!isLocal) throw new Error('a development root is for local chains only: its evidence proves no hardware')
+  const { certificate } = parseDevelopmentRoot(readFileSync(developmentRoot, 'utf8'))
+  return { root: toParameter(certificate), isDevelopment: true }
+}
+
+/** Ignition takes arrays that it may change. */
+type NitroRootParameter = Omit<NitroRoot, 'key'> & { key: string[] }
+
+function toParameter(certificate: Uint8Array): NitroRootParameter {
+  const root = nitroRootOf(certificate)
+  return { ...root, key: [...root.key] }
 }
 
 function addressOf(contract: { readonly address: `0x${string}` }): `0x${string}` {
@@ -81,22 +107,22 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
       network: { type: 'string', default: 'localhost' },
       out: { type: 'string', default: '.sealpath/deployment.json' },
       token: { type: 'string' },
-      appointed: { type: 'string' },
+      'development-root': { type: 'string' },
       protocol: { type: 'string' },
     },
   })
-  const { appointed, protocol, token } = values
-  if (appointed === undefined || protocol === undefined) {
+  const { protocol, token, 'development-root': developmentRoot } = values
+  if (protocol === undefined) {
     process.stderr.write(
-      'usage: deploy --network NAME --appointed ADDRESS --protocol ADDRESS [--token ADDRESS] [--out FILE]\n',
+      'usage: deploy --network NAME --protocol ADDRESS [--token ADDRESS] [--development-root FILE] [--out FILE]\n',
     )
     process.exit(2)
   }
   const deployment = await deploy({
     network: values.network,
     out: values.out,
-    appointed,
     protocol,
+    ...(developmentRoot === undefined ? {} : { developmentRoot }),
     ...(token === undefined ? {} : { token }),
   })
   process.stdout.write(`${toJson(deployment, 2)}\n`)

@@ -14,7 +14,7 @@ export type Deployment = {
   readonly inference: Hex
   /** FixedPromptBounty: the example consumer. */
   readonly bounty: Hex
-  /** AppointedVerifier: whose attestation results the registry takes. */
+  /** NitroVerifier: what verifies evidence for the registry. */
   readonly verifier: Hex
   /** Block to read events from. */
   readonly fromBlock: bigint

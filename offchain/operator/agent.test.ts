@@ -176,7 +176,6 @@ function startAgent(gatewayUrl: string, aggregators: readonly string[]): Operato
       rpcUrl: 'http://127.0.0.1:9',
       registry: BINDING.registry,
       accountKeyFile: '',
-      verifierUrl: 'http://127.0.0.1:9',
       aggregators,
       dataFolder: folder,
       pollMs: 2,

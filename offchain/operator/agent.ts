@@ -82,7 +82,7 @@ export class OperatorAgent {
     if (enclave === undefined) return
     const now = Date.now() / 1000
     if (!this.state.isRegistered || now - this.#registeredAt > RENEW_EVERY_SECONDS) {
-      const { transaction, gasUsed } = await registerEnclave(this.#access, this.#gateway, this.#config.verifierUrl)
+      const { transaction, gasUsed } = await registerEnclave(this.#access, this.#gateway)
       this.#registeredAt = now
       this.#renewedAt = now
       this.state.isRegistered = await isActive(this.#access, enclave)

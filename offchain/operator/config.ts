@@ -12,8 +12,6 @@ export type OperatorConfig = {
   readonly registry: Hex
   /** File with the operator's private key, hex. It pays for registration. */
   readonly accountKeyFile: string
-  /** The appointed verifier that turns a document into a signed attestation result. */
-  readonly verifierUrl: string
   /** Every head is delivered to each of them. */
   readonly aggregators: readonly string[]
   /** The outbox: leaves and heads that are not everywhere yet. */
@@ -31,7 +29,6 @@ export const OperatorConfigSchema: Schema<OperatorConfig> = v.object({
   rpcUrl: url,
   registry: address,
   accountKeyFile: v.string(),
-  verifierUrl: url,
   aggregators: v.pipe(v.array(url), v.minLength(1), v.maxLength(16)),
   dataFolder: v.string(),
   pollMs: v.optional(positive, 200),

@@ -1,5 +1,4 @@
-/** The operator agent's HTTP calls: its gateway, its aggregators, the appointed verifier. Each is bounded in time and size. @module */
-import * as v from 'valibot'
+/** The operator agent's HTTP calls: its gateway and its aggregators. Each is bounded in time and size. @module */
 import { AppError } from '#node/appError.ts'
 import { type Hex, joinBytes, toBase64 } from '#protocol/bytes.ts'
 import {
@@ -36,21 +35,6 @@ export function connectGateway(url: string): GatewayAgent {
       await call(url, '/agent/acknowledged', { size: BigInt(size) })
     },
   }
-}
-
-/** What the registry takes in place of the document's verification on chain: `hints` of AppointedVerifier. */
-const AppraisalSchema: Schema<{ hints: Hex }> = v.object({
-  hints: v.pipe(
-    v.string(),
-    v.regex(/^0x(?:[0-9a-f]{2}){1,4096}$/),
-    v.transform((text) => text as Hex),
-  ),
-})
-
-/** Asks the appointed verifier to verify the document. Throws `AppError` (`PEER_FAILED`) with its reason. */
-export async function appraise(url: string, document: Uint8Array): Promise<Hex> {
-  const answer = await call(url, '/v1/appraisals', { document: toBase64(document) })
-  return parse(AppraisalSchema, answer, 'appraisal').hints
 }
 
 export type Delivered = { readonly size: number } | { readonly gapAt: number }

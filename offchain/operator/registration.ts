@@ -14,13 +14,17 @@ import {
   type WalletClient,
 } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
-import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
+import { enclaveRegistryAbi, nitroVerifierAbi } from '#chain/generated/abis.ts'
 import { readEnclaveState } from '#chain/registry.ts'
 import { AppError } from '#node/appError.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
+import { authorityIds, makeNitroHints } from '#protocol/evidence/nitroHints.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
 import type { AgentStatus } from '#protocol/wire/agentApi.ts'
-import { appraise, type GatewayAgent } from './peers.ts'
+import type { GatewayAgent } from './peers.ts'
+
+/** The registry's interface with the errors of its verifier, which it passes on. */
+const REGISTRATION_ABI = [...enclaveRegistryAbi, ...nitroVerifierAbi.filter((entry) => entry.type === 'error')] as const
 
 export type RegistryAccess = {
   readonly client: PublicClient
@@ -57,25 +61,23 @@ export async function connectRegistry(rpcUrl: string, registry: Hex, privateKey:
 export type Registered = { readonly enclave: Hex; readonly transaction: Hex; readonly gasUsed: bigint }
 
 /**
- * Makes fresh evidence over the newest finalised block's hash, has it verified, and registers or renews the enclave. Throws `AppError`
- * (`PEER_FAILED`, `RPC_FAILED`; `NOT_REGISTERED` with the registry's reason).
+ * Makes fresh evidence over the newest finalised block's hash, and registers or renews the enclave with it: the chain verifies the document
+ * itself, with hints that are made here. Throws `AppError` (`PEER_FAILED`, `RPC_FAILED`; `NOT_REGISTERED` with the chain's reason).
  */
-export async function registerEnclave(
-  access: RegistryAccess,
-  gateway: GatewayAgent,
-  verifierUrl: string,
-): Promise<Registered> {
+export async function registerEnclave(access: RegistryAccess, gateway: GatewayAgent): Promise<Registered> {
   const status = await gateway.status()
   const document = await renewEvidence(access, gateway)
-  const hints = await appraise(verifierUrl, document)
   const { statement } = status
   try {
+    const hints = makeNitroHints(document, await readCached(access, document))
     const { request } = await access.client.simulateContract({
       address: access.registry,
-      abi: enclaveRegistryAbi,
+      abi: REGISTRATION_ABI,
       functionName: 'register',
-      args: [registryStatement(status), toHex(document), hints, status.possession],
+      args: [registryStatement(status), toHex(document), toHex(hints), status.possession],
       account: access.wallet.account,
+      // The latest block may be older than the document's certificates.
+      blockTag: 'pending',
     })
     const transaction = await access.wallet.writeContract(request)
     const receipt = await access.client.waitForTransactionReceipt({ hash: transaction, timeout: 120_000 })
@@ -84,6 +86,14 @@ export async function registerEnclave(
   } catch (cause) {
     throw asAppError(cause)
   }
+}
+
+/** Which of the document's CA certificates the chain has verified before: they need no hints. */
+async function readCached({ client, registry }: RegistryAccess, document: Uint8Array): Promise<boolean[]> {
+  const verifier = await client.readContract({ address: registry, abi: enclaveRegistryAbi, functionName: 'VERIFIER' })
+  const isCached = (id: Hex) =>
+    client.readContract({ address: verifier, abi: nitroVerifierAbi, functionName: 'isCached', args: [id] })
+  return Promise.all(authorityIds(document).map(isCached))
 }
 
 /** Makes fresh evidence that everybody gets from now on, over the newest finalised block's hash. */
@@ -116,7 +126,9 @@ function asAppError(cause: unknown): AppError {
   if (cause instanceof AppError) return cause
   const revert = cause instanceof BaseError && cause.walk((inner) => inner instanceof ContractFunctionRevertedError)
   if (revert instanceof ContractFunctionRevertedError) {
-    const reason = revert.data?.errorName ?? revert.reason ?? revert.signature ?? 'no reason'
+    const { data, reason: text, signature } = revert
+    const reason =
+      data === undefined ? (text ?? signature ?? 'no reason') : `${data.errorName}(${data.args?.join(', ') ?? ''})`
     return new AppError('NOT_REGISTERED', `the registry refused the enclave: ${reason}`, { cause })
   }
   return new AppError('RPC_FAILED', 'the chain did not take the registration', { cause, retryable: true })

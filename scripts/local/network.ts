@@ -12,6 +12,7 @@ import { type HDAccount, mnemonicToAccount } from 'viem/accounts'
 import { hardhat } from 'viem/chains'
 import { type Deployment, readDeployment } from '#chain/deployment.ts'
 import { creditVaultAbi, enclaveRegistryAbi, testOPGAbi } from '#chain/generated/abis.ts'
+import { loadDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
 import { measureSources } from '#node/attesters/sourcePcrs.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { measurementOf } from '#protocol/evidence/measurement.ts'
@@ -28,7 +29,7 @@ const GATEWAY_ROLE = 1
 /** What the sponsor lets the gateway earn: 1,000 OPG in units of 10^12 base units. */
 const SPONSORED_UNITS = 1_000_000_000n
 
-const ACCOUNTS = { deployer: 0, operator: 1, aggregator: 2, appointed: 3, protocol: 4, sponsor: 5 } as const
+const ACCOUNTS = { deployer: 0, operator: 1, aggregator: 2, protocol: 3, sponsor: 4 } as const
 export type AccountName = keyof typeof ACCOUNTS
 
 export type LocalOptions = {
@@ -48,9 +49,9 @@ export type LocalOptions = {
 
 export type LocalNetwork = {
   readonly folder: string
-  readonly urls: Record<'rpc' | 'relay' | 'gateway' | 'gatewayAgent' | 'operator' | 'aggregator' | 'verifier', string>
+  readonly urls: Record<'rpc' | 'relay' | 'gateway' | 'gatewayAgent' | 'operator' | 'aggregator', string>
   readonly client: PublicClient
-  readonly children: Record<'chain' | 'verifier' | 'gateway' | 'operator' | 'relay' | 'aggregator', Child>
+  readonly children: Record<'chain' | 'gateway' | 'operator' | 'relay' | 'aggregator', Child>
   deployment(): Deployment
   account(name: AccountName): HDAccount
   wallet(name: AccountName): WalletClient
@@ -87,10 +88,7 @@ export async function startLocalNetwork(options: LocalOptions): Promise<LocalNet
   }
 }
 
-type Ports = Record<
-  'rpc' | 'relay' | 'gateway' | 'gatewayAgent' | 'operator' | 'aggregator' | 'verifier' | 'postgres',
-  number
->
+type Ports = Record<'rpc' | 'relay' | 'gateway' | 'gatewayAgent' | 'operator' | 'aggregator' | 'postgres', number>
 
 function portsFrom(first: number): Ports {
   return {
@@ -100,8 +98,7 @@ function portsFrom(first: number): Ports {
     gatewayAgent: first + 3,
     operator: first + 4,
     aggregator: first + 5,
-    verifier: first + 6,
-    postgres: first + 7,
+    postgres: first + 6,
   }
 }
 
@@ -120,7 +117,6 @@ async function startAll(
     gatewayAgent: url(port.gatewayAgent),
     operator: url(port.operator),
     aggregator: url(port.aggregator),
-    verifier: url(port.verifier),
   }
   const account = (name: AccountName) => mnemonicToAccount(MNEMONIC, { addressIndex: ACCOUNTS[name] })
   const chain = { ...hardhat, rpcUrls: { default: { http: [urls.rpc] } } }
@@ -151,14 +147,15 @@ async function startAll(
   await waitFor('the chain', async () => (await client.getChainId()) === hardhat.id, 60_000)
   step('chain started', urls.rpc)
 
+  const rootFile = join(folder, 'development-root.json')
+  loadDevelopmentRoot(rootFile, Math.floor(Date.now() / 1000))
   const deploymentFile = join(folder, 'deployment.json')
-  const deployment = deployContracts(urls.rpc, deploymentFile, account)
+  const deployment = deployContracts(urls.rpc, deploymentFile, rootFile, account('protocol').address)
   const deployGas = await gasUsedSince(client, 0n)
   step('contracts deployed', `settlement ${deployment.settlement}, ${deployGas} gas`)
 
   await approve(client, wallet('deployer'), deployment)
-  const { chainId, registry, settlement, verifier } = deployment
-  const rootFile = join(folder, 'development-root.json')
+  const { chainId, registry, settlement } = deployment
   const gateway = startRole('gateway', 'gateway/main.ts', {
     listen: { host: HOST, port: port.gateway },
     agentListen: { host: HOST, port: port.gatewayAgent },
@@ -167,13 +164,6 @@ async function startAll(
     ...backendConfig(options.upstream),
   })
   await waitFor('the gateway', async () => (await fetch(`${urls.gateway}/healthz`)).ok, 30_000)
-  const verifierChild = startRole('verifier', 'scripts/appointedVerifier/main.ts', {
-    listen: { host: HOST, port: port.verifier },
-    chainId,
-    verifier,
-    keyFile: keyFile('appointed'),
-    developmentRootFile: rootFile,
-  })
   const aggregatorConfig = {
     listen: { host: HOST, port: port.aggregator },
     rpcUrl: urls.rpc,
@@ -190,13 +180,11 @@ async function startAll(
   })
   const children = {
     chain: chainChild,
-    verifier: verifierChild,
     gateway,
     relay,
     aggregator: startAggregator(),
   } as const
   await Promise.all([
-    waitFor('the verifier', () => isReady(urls.verifier), 30_000),
     waitFor('the aggregator', () => isReady(urls.aggregator), 60_000),
     waitFor('the relay', () => isReady(urls.relay), 30_000),
   ])
@@ -209,7 +197,6 @@ async function startAll(
     rpcUrl: urls.rpc,
     registry,
     accountKeyFile: keyFile('operator'),
-    verifierUrl: urls.verifier,
     aggregators: [urls.aggregator],
     dataFolder: join(folder, 'outbox'),
   })
@@ -243,11 +230,11 @@ async function startAll(
 
 /** Hardhat compiles only what changed. */
 function compile(): void {
-  const result = spawnSync(process.execPath, [hardhatCli(), 'build', '--quiet'], { cwd: REPOSITORY, encoding: 'utf8' })
+  const result = spawnSync(process.execPath, [hardhatCli(), 'build', '--quiet', '--no-tests'], { cwd: REPOSITORY, encoding: 'utf8' })
   if (result.status !== 0) throw new StartError(`the contracts do not compile: ${firstError(result.stderr)}`)
 }
 
-function deployContracts(rpcUrl: string, out: string, account: (name: AccountName) => HDAccount): Deployment {
+function deployContracts(rpcUrl: string, out: string, rootFile: string, protocol: Hex): Deployment {
   const result = spawnSync(
     process.execPath,
     [
@@ -256,10 +243,10 @@ function deployContracts(rpcUrl: string, out: string, account: (name: AccountNam
       'localhost',
       '--out',
       out,
-      '--appointed',
-      account('appointed').address,
       '--protocol',
-      account('protocol').address,
+      protocol,
+      '--development-root',
+      rootFile,
     ],
     {
       cwd: REPOSITORY,

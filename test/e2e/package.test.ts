@@ -40,16 +40,7 @@ describe('the package', () => {
 
   it('says in one sentence that deploying needs a checkout', () => {
     const address = `0x${'11'.repeat(20)}`
-    const args = [
-      'node_modules/.bin/sealpath',
-      'deploy',
-      '--network',
-      'localhost',
-      '--appointed',
-      address,
-      '--protocol',
-      address,
-    ]
+    const args = ['node_modules/.bin/sealpath', 'deploy', '--network', 'localhost', '--protocol', address]
     expect(runNode(args).stderr).toContain('needs a checkout of the repository')
   })
 

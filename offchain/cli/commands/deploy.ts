@@ -7,12 +7,12 @@ import { addressOf, type Command, readArguments, UsageError } from '../command.t
 export const deploy: Command = {
   name: 'deploy',
   summary: 'Deploy the contracts to a network of hardhat.config.ts',
-  usage: `usage: sealpath deploy --network NAME --appointed ADDRESS --protocol ADDRESS [options]
+  usage: `usage: sealpath deploy --network NAME --protocol ADDRESS [options]
 
   --network NAME       a network of hardhat.config.ts
-  --appointed ADDRESS  whose attestation results the registry takes
   --protocol ADDRESS   who draws the protocol's share
   --token ADDRESS      OPG; left out on local chains only, where a test token is deployed
+  --development-root FILE   accept evidence under this root instead of AWS's; local chains only
   --out FILE           where the deployment file goes (.sealpath/deployment.json)
 
 Resumable: run it again after an interruption. Works in a checkout of the repository, where Hardhat is.`,
@@ -21,17 +21,15 @@ Resumable: run it again after an interruption. Works in a checkout of the reposi
       args,
       options: {
         network: { type: 'string' },
-        appointed: { type: 'string' },
+        'development-root': { type: 'string' },
         protocol: { type: 'string' },
         token: { type: 'string' },
         out: { type: 'string' },
       },
     })
     if (values.network === undefined) throw new UsageError('give --network')
-    for (const name of ['appointed', 'protocol'] as const) {
-      if (values[name] === undefined) throw new UsageError(`give --${name}`)
-      addressOf(values[name], `--${name}`)
-    }
+    if (values.protocol === undefined) throw new UsageError('give --protocol')
+    addressOf(values.protocol, '--protocol')
     if (values.token !== undefined) addressOf(values.token, '--token')
     const script = fileURLToPath(new URL('../../../scripts/deploy.ts', import.meta.url))
     if (!existsSync(script)) {

@@ -5,7 +5,6 @@ import type { IgnitionModule, NamedArtifactContractDeploymentFuture } from '@nom
 type Deployed<Name extends string> = NamedArtifactContractDeploymentFuture<Name>
 
 type SealpathContracts = {
-  verifier: Deployed<'AppointedVerifier'>
   registry: Deployed<'EnclaveRegistry'>
   vault: Deployed<'CreditVault'>
   settlement: Deployed<'ReceiptSettlement'>
@@ -13,15 +12,14 @@ type SealpathContracts = {
   bounty: Deployed<'FixedPromptBounty'>
 }
 
-/** The deployer owns registry and vault until the deploy script hands them on. Parameters: protocol, appointed, token, approvalDelay, keyConfigsDelay, allowsDevelopment, protocolBps, settlerBps. */
+/** The deployer owns registry and vault until the deploy script hands them on. Parameters: protocol, verifier (an IEvidenceVerifier), token, approvalDelay, keyConfigsDelay, allowsDevelopment, protocolBps, settlerBps. */
 const Sealpath: IgnitionModule<'Sealpath', string, SealpathContracts> = buildModule('Sealpath', (m) => {
   const owner = m.getAccount(0)
   const token = m.getParameter<string>('token')
 
-  const verifier = m.contract('AppointedVerifier', [m.getParameter<string>('appointed')])
   const registry = m.contract('EnclaveRegistry', [
     owner,
-    verifier,
+    m.getParameter<string>('verifier'),
     m.getParameter('approvalDelay'),
     m.getParameter('keyConfigsDelay'),
     m.getParameter('allowsDevelopment'),
@@ -39,7 +37,7 @@ const Sealpath: IgnitionModule<'Sealpath', string, SealpathContracts> = buildMod
 
   const inference = m.contract('InferenceVerifier', [settlement, registry])
   const bounty = m.contract('FixedPromptBounty', [settlement, registry, token])
-  return { verifier, registry, vault, settlement, inference, bounty }
+  return { registry, vault, settlement, inference, bounty }
 })
 
 export default Sealpath
