@@ -18,6 +18,7 @@ import {
   ZERO_HASH,
 } from '#protocol/receipt/receipt.ts'
 import { deployLocal, type LocalChain, registerTestEnclave, type TestEnclave } from '../../test/support/chain.ts'
+import { measureRegistration } from './registration.ts'
 import type { Row } from './row.ts'
 
 const KEYSET: Hex = `0x${'a1'.repeat(32)}`
@@ -28,7 +29,7 @@ const METER_ARTIFACT = '../../artifacts/test/contracts/support/ProofMeter.sol/Pr
 
 /** The gas rows. */
 export async function measureGas(): Promise<Row[]> {
-  return [...(await measureSettling()), await measureVerifying(), await measureRegistering()]
+  return [...(await measureSettling()), await measureVerifying(), ...(await measureRegistration())]
 }
 
 async function measureSettling(): Promise<Row[]> {
@@ -178,24 +179,6 @@ async function measureVerifying(): Promise<Row> {
       unit: 'gas',
       target: { value: 20_000, direction: 'at most' },
       peer: 'EAS 277,000 and ERC-8004 304,000 to write one',
-    }
-  } finally {
-    await chain.close()
-  }
-}
-
-/** Registration through the appointed verifier: the price of the state, without verifying a document on chain. */
-async function measureRegistering(): Promise<Row> {
-  const chain = await deployLocal()
-  try {
-    await registerTestEnclave(chain, keyOf(1))
-    await registerTestEnclave(chain, keyOf(2))
-    const block = await chain.client.getBlock()
-    return {
-      id: 'gas.register.appointed',
-      name: 'new enclave by an appointed verifier (until the chain verifies documents itself)',
-      value: Number(block.gasUsed),
-      unit: 'gas',
     }
   } finally {
     await chain.close()

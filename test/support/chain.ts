@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { rmSync } from 'node:fs'
+import { buildModule } from '@nomicfoundation/hardhat-ignition/modules'
 import { network } from 'hardhat'
 import {
   type Account,
@@ -11,9 +12,7 @@ import {
   createTestClient,
   createWalletClient,
   encodeAbiParameters,
-  hashTypedData,
   http,
-  keccak256,
   type PublicClient,
   publicActions,
   type TestClient,
@@ -24,16 +23,18 @@ import { type HDAccount, mnemonicToAccount } from 'viem/accounts'
 import { hardhat } from 'viem/chains'
 import type { Deployment } from '#chain/deployment.ts'
 import { creditVaultAbi, enclaveRegistryAbi, testOPGAbi } from '#chain/generated/abis.ts'
-import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import { type Hex, toHex } from '#protocol/bytes.ts'
 import { ENCLAVE_ROLE, type EnclaveRole, hashStatement } from '#protocol/evidence/statement.ts'
 import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
 import SealpathModule from '../../scripts/ignition/modules/Sealpath.ts'
 import TestTokenModule from '../../scripts/ignition/modules/TestToken.ts'
 
+const TestVerifierModule = buildModule('TestVerifier', (m) => ({ verifier: m.contract('TestVerifier') }))
+
 /** The mnemonic of every local development chain. */
 const MNEMONIC = 'test test test test test test test test test test test junk'
 /** Accounts by use: index in the mnemonic's derivation. */
-const ACCOUNTS = { deployer: 0, appointed: 1, operator: 2, settler: 3, protocol: 4, stranger: 5 } as const
+const ACCOUNTS = { deployer: 0, operator: 2, settler: 3, protocol: 4, stranger: 5 } as const
 /** Reference values that every test enclave is measured as. */
 export const TEST_MEASUREMENT: Hex = `0x${'4d'.repeat(32)}`
 /** Base units of the token in one unit. */
@@ -114,8 +115,9 @@ async function deployModules(
   account: (name: TestAccount) => Account,
 ): Promise<Deployment> {
   const { token } = await ignition.deploy(TestTokenModule, { deploymentId })
+  const { verifier } = await ignition.deploy(TestVerifierModule, { deploymentId })
   const parameters = {
-    appointed: account('appointed').address,
+    verifier: addressOf(verifier),
     protocol: account('protocol').address,
     token: addressOf(token),
     approvalDelay: 0,
@@ -133,7 +135,7 @@ async function deployModules(
     token: addressOf(token),
     inference: addressOf(deployed.inference),
     bounty: addressOf(deployed.bounty),
-    verifier: addressOf(deployed.verifier),
+    verifier: addressOf(verifier),
     fromBlock: 0n,
   }
 }
@@ -141,7 +143,7 @@ async function deployModules(
 export type TestEnclave = { readonly enclave: Hex; readonly privateKey: Uint8Array; readonly operator: Hex }
 
 /**
- * Registers an enclave whose key is `privateKey` (32 bytes) with an attestation result of the appointed account. Approves
+ * Registers an enclave whose key is `privateKey` (32 bytes) with an attestation result that TestVerifier answers. Approves
  * TEST_MEASUREMENT for its role first. `sponsoredUnits` are deposited for it, if any.
  */
 export async function registerTestEnclave(
@@ -169,12 +171,7 @@ export async function registerTestEnclave(
   const registration = await chain.wallet('operator').writeContract({
     ...registry,
     functionName: 'register',
-    args: [
-      statement,
-      document,
-      await appointedHints(chain, document, digest),
-      expandSignature(signDigest(digest, privateKey)),
-    ],
+    args: [statement, document, await resultHints(chain, digest), expandSignature(signDigest(digest, privateKey))],
   })
   await client.waitForTransactionReceipt({ hash: registration })
   if (options.sponsoredUnits !== undefined) await sponsor(chain, statement.enclave, options.sponsoredUnits)
@@ -189,8 +186,8 @@ const RESULT_FIELDS = [
   { name: 'development', type: 'bool' },
 ] as const
 
-/** `hints` of AppointedVerifier: the attestation result and the appointed account's signature over it and the document. */
-async function appointedHints(chain: LocalChain, document: Hex, userData: Hex): Promise<Hex> {
+/** `hints` of TestVerifier: the attestation result it shall answer. */
+async function resultHints(chain: LocalChain, userData: Hex): Promise<Hex> {
   const { timestamp } = await chain.client.getBlock()
   const result = {
     measurement: TEST_MEASUREMENT,
@@ -199,19 +196,7 @@ async function appointedHints(chain: LocalChain, document: Hex, userData: Hex): 
     validUntil: timestamp + 86_400n,
     development: true,
   }
-  const typed = {
-    domain: {
-      name: 'Sealpath AppointedVerifier',
-      version: '1',
-      chainId: chain.addresses.chainId,
-      verifyingContract: chain.addresses.verifier,
-    },
-    types: { AttestationResult: [{ name: 'document', type: 'bytes32' }, ...RESULT_FIELDS] },
-    primaryType: 'AttestationResult',
-    message: { document: keccak256(document), ...result },
-  } as const
-  const signature = expandSignature(signDigest(hashTypedData(typed), fromHex(chain.keyOf('appointed'))))
-  return encodeAbiParameters([{ type: 'tuple', components: RESULT_FIELDS }, { type: 'bytes' }], [result, signature])
+  return encodeAbiParameters([{ type: 'tuple', components: RESULT_FIELDS }], [result])
 }
 
 async function sponsor(chain: LocalChain, enclave: Hex, units: bigint): Promise<void> {

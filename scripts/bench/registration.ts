@@ -1,0 +1,114 @@
+/** Gas of registering an enclave with its document verified on chain: cold, and under cached CA certificates. @module */
+import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
+import { nitroRootOf } from '#chain/nitroRoot.ts'
+import { createDevelopmentAttester } from '#node/attesters/development.ts'
+import { createDevelopmentHost } from '#node/attesters/developmentHost.ts'
+import { createDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
+import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import { measurementOf } from '#protocol/evidence/measurement.ts'
+import { authorityIds, makeNitroHints } from '#protocol/evidence/nitroHints.ts'
+import { ENCLAVE_ROLE, hashStatement } from '#protocol/evidence/statement.ts'
+import { keccak256 } from '#protocol/hash.ts'
+import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
+import { deployArtifact } from '../../test/support/artifacts.ts'
+import { deployLocal, type LocalChain } from '../../test/support/chain.ts'
+import type { Row } from './row.ts'
+
+const PCRS = new Map([0, 1, 2].map((index) => [index, new Uint8Array(48).fill(index + 1)]))
+
+/** The rows `gas.register.*`. Bonds do not exist yet; a transfer would be excluded all the same. */
+export async function measureRegistration(): Promise<Row[]> {
+  const chain = await deployLocal()
+  try {
+    const host = createDevelopmentHost(createDevelopmentRoot(Math.floor(Date.now() / 1000)))
+    const registry = await deployRegistry(chain, host.root.certificate)
+    const cold = await registerNew(chain, registry, host, 1, false)
+    const warm = await registerNew(chain, registry, host, 2, true)
+    return [
+      {
+        id: 'gas.register.warm',
+        name: 'new enclave under cached CAs, one transaction',
+        value: warm,
+        unit: 'gas',
+        target: { value: 3_000_000, direction: 'at most' },
+        peer: 'base/nitro-validator 20,930,000 in 2',
+      },
+      {
+        id: 'gas.register.cold',
+        name: 'the same with a cold chain, one transaction',
+        value: cold,
+        unit: 'gas',
+        target: { value: 6_200_000, direction: 'at most' },
+        peer: 'base/nitro-validator 41,920,000 in 5',
+      },
+    ]
+  } finally {
+    await chain.close()
+  }
+}
+
+async function deployRegistry(chain: LocalChain, root: Uint8Array): Promise<Hex> {
+  const owner = chain.account('deployer').address
+  const table = await deployArtifact(chain, 'contracts/attestation/p384/P384Table.sol/P384Table.json')
+  const p384 = await deployArtifact(chain, 'contracts/attestation/p384/P384Verifier.sol/P384Verifier.json', [
+    table.address,
+  ])
+  const sha384 = await deployArtifact(chain, 'contracts/attestation/sha384/Sha384.sol/Sha384.json')
+  const verifier = await deployArtifact(chain, 'contracts/attestation/nitro/NitroVerifier.sol/NitroVerifier.json', [
+    owner,
+    p384.address,
+    sha384.address,
+    nitroRootOf(root),
+    true,
+  ])
+  const { address } = await deployArtifact(chain, 'contracts/EnclaveRegistry.sol/EnclaveRegistry.json', [
+    owner,
+    verifier.address,
+    0,
+    0,
+    true,
+  ])
+  const pcr = (index: number) => PCRS.get(index) ?? new Uint8Array(48)
+  const hash = await chain.wallet('deployer').writeContract({
+    address,
+    abi: enclaveRegistryAbi,
+    functionName: 'approveMeasurement',
+    args: [ENCLAVE_ROLE.gateway, measurementOf('development', pcr(0), pcr(1), pcr(2))],
+  })
+  await chain.client.waitForTransactionReceipt({ hash })
+  return address
+}
+
+/** Boots an enclave on the host and registers it; answers the transaction's gas. */
+async function registerNew(
+  chain: LocalChain,
+  registry: Hex,
+  host: ReturnType<typeof createDevelopmentHost>,
+  number: number,
+  isWarm: boolean,
+): Promise<number> {
+  const privateKey = keccak256(Uint8Array.of(number))
+  const statement = {
+    role: ENCLAVE_ROLE.gateway,
+    enclave: enclaveOfKey(privateKey),
+    keyConfigs: toHex(keccak256(Uint8Array.of(number, number))),
+    operator: chain.account('operator').address,
+  }
+  const digest = hashStatement(statement, { chainId: chain.addresses.chainId, registry })
+  const attester = createDevelopmentAttester({ pcrs: PCRS, host, now: Date.now })
+  const document = await attester.attest({ userData: fromHex(digest), nonce: new Uint8Array(32).fill(number) })
+  const hints = makeNitroHints(
+    document,
+    authorityIds(document).map(() => isWarm),
+  )
+  const hash = await chain.wallet('operator').writeContract({
+    address: registry,
+    abi: enclaveRegistryAbi,
+    functionName: 'register',
+    args: [statement, toHex(document), toHex(hints), expandSignature(signDigest(digest, privateKey))],
+    gas: 16_777_216n,
+  })
+  const receipt = await chain.client.waitForTransactionReceipt({ hash })
+  if (receipt.status !== 'success') throw new Error('the registration to measure was reverted')
+  return Number(receipt.gasUsed)
+}
