@@ -26,8 +26,14 @@ export type GatewayConfig = {
 
 export type Listen = { readonly host: string; readonly port: number }
 
-/** The development attester signs under the root kept in `rootFile`, which is made there when absent. */
-export type AttesterConfig = { readonly kind: 'development'; readonly rootFile: string }
+export type AttesterConfig =
+  /** The Nitro Secure Module of the enclave that the gateway runs in. */
+  | { readonly kind: 'nitro' }
+  /**
+   * Documents that prove nothing about hardware, under the root kept in `rootFile`, which is made there when absent. On a chain that is not
+   * local only where `allowDevelopment` is true.
+   */
+  | { readonly kind: 'development'; readonly rootFile: string; readonly allowDevelopment?: boolean }
 
 export type BackendConfig =
   /** The demo model in this process; another GGUF file by `modelPath`. */
@@ -94,11 +100,20 @@ const backend: Schema<BackendConfig> = v.variant('kind', [
   }),
 ])
 
+const attester: Schema<AttesterConfig> = v.variant('kind', [
+  v.object({ kind: v.literal('nitro') }),
+  v.object({
+    kind: v.literal('development'),
+    rootFile: v.string(),
+    allowDevelopment: v.exactOptional(v.boolean()),
+  }),
+])
+
 export const GatewayConfigSchema: Schema<GatewayConfig> = v.object({
   listen,
   agentListen: listen,
   chain: v.object({ chainId: positive, registry: address, settlement: address, operator: address }),
-  attester: v.object({ kind: v.literal('development'), rootFile: v.string() }),
+  attester,
   backends: v.pipe(v.array(backend), v.minLength(1), v.maxLength(64)),
   prices: PriceListSchema,
   tick: v.optional(v.object({ receipts: positive, seconds: positive }), { receipts: 1, seconds: 1 }),

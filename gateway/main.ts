@@ -1,8 +1,4 @@
 /** Starts a gateway. Configuration: config.ts. @module */
-import { fileURLToPath } from 'node:url'
-import { createDevelopmentAttester } from '#node/attesters/development.ts'
-import { loadDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
-import { measureSources } from '#node/attesters/sourcePcrs.ts'
 import { errorFields } from '#node/log.ts'
 import { DRAIN_MS, runRole } from '#node/role.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
@@ -13,6 +9,7 @@ import { startServer } from '#node/server.ts'
 import { serializePriceList } from '#protocol/prices.ts'
 import { createAgentApp } from './agentApp.ts'
 import { createGatewayApp } from './app.ts'
+import { openAttester } from './attester.ts'
 import { GatewayConfigSchema } from './config.ts'
 import { bootEnclave } from './enclave.ts'
 import { openModels } from './models.ts'
@@ -20,17 +17,11 @@ import { createReceiptIssuer } from './receiptIssuer.ts'
 import { ReceiptLog } from './receiptLog.ts'
 import { createTarget, shapeError } from './target.ts'
 
-const REPOSITORY = fileURLToPath(new URL('../', import.meta.url))
-
 await runRole('gateway', GatewayConfigSchema, async (config, log) => {
   const { chain, limits } = config
   const models = openModels(config.backends, config.prices)
   const suites = createNodeSuites()
-  const attester = createDevelopmentAttester({
-    pcrs: measureSources(REPOSITORY),
-    root: loadDevelopmentRoot(config.attester.rootFile, Math.floor(Date.now() / 1000)),
-    now: Date.now,
-  })
+  const attester = await openAttester(config.attester, chain.chainId)
   const enclave = await bootEnclave(chain, attester, suites)
   const receipts = new ReceiptLog({
     enclave: enclave.statement.enclave,
@@ -79,7 +70,12 @@ await runRole('gateway', GatewayConfigSchema, async (config, log) => {
   const server = await startServer(createGatewayApp(enclave, sealed, notReady), config.listen)
   const agentServer = await startServer(createAgentApp(enclave, receipts, log), config.agentListen)
   const ticker = setInterval(() => receipts.tick(nowSeconds()), 250)
-  log.info('listening', { url: server.url, enclave: enclave.statement.enclave, models: models.size })
+  log.info('listening', {
+    url: server.url,
+    enclave: enclave.statement.enclave,
+    attester: attester.kind,
+    models: models.size,
+  })
   return {
     async close() {
       isDraining = true
