@@ -230,7 +230,10 @@ async function startAll(
 
 /** Hardhat compiles only what changed. */
 function compile(): void {
-  const result = spawnSync(process.execPath, [hardhatCli(), 'build', '--quiet', '--no-tests'], { cwd: REPOSITORY, encoding: 'utf8' })
+  const result = spawnSync(process.execPath, [hardhatCli(), 'build', '--quiet', '--no-tests'], {
+    cwd: REPOSITORY,
+    encoding: 'utf8',
+  })
   if (result.status !== 0) throw new StartError(`the contracts do not compile: ${firstError(result.stderr)}`)
 }
 
