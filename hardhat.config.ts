@@ -7,6 +7,18 @@ import { defineConfig, type HardhatUserConfig } from 'hardhat/config'
 /** The compiler is the npm package `solc`: nothing is downloaded at build or test time. */
 const compilerPath = fileURLToPath(import.meta.resolve('solc/soljson.js'))
 
+/** What fuzzed tests draw from: the same in every run. */
+const FUZZ_SEED = '0x5ea19a7b'
+
+/** Tests deploy compiled artifacts and read shared vectors. The gas limit turns an endless loop into a failure. */
+const solidityTests = {
+  fsPermissions: { readDirectory: ['artifacts', 'test/vectors'] },
+  gasLimit: 4_000_000_000n,
+}
+
+/** Handlers never revert, so a revert is a finding. */
+const invariants = { failOnRevert: true }
+
 const config: HardhatUserConfig = defineConfig({
   plugins: [hardhatViem, hardhatEthers, hardhatIgnitionViem],
   solidity: {
@@ -23,6 +35,23 @@ const config: HardhatUserConfig = defineConfig({
     tests: { solidity: 'test/contracts' },
     // Ignition keeps the journal of each chain's deployment here; a throw-away chain brings a throw-away folder.
     ignition: process.env.SEALPATH_IGNITION_FOLDER ?? 'scripts/ignition',
+  },
+  test: {
+    solidity: {
+      profiles: {
+        default: {
+          ...solidityTests,
+          fuzz: { runs: 256, seed: FUZZ_SEED },
+          invariant: { ...invariants, runs: 32, depth: 100 },
+        },
+        // `hardhat test solidity --test-profile night`
+        night: {
+          ...solidityTests,
+          fuzz: { runs: 10_000, seed: FUZZ_SEED },
+          invariant: { ...invariants, runs: 500, depth: 300 },
+        },
+      },
+    },
   },
   networks: {
     default: { type: 'edr-simulated', chainType: 'l1', hardfork: 'osaka' },

@@ -48,6 +48,8 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
     mapping(EnclaveId enclave => Standing) private _enclaves;
     mapping(EnclaveId enclave => MeasurementId) private _measurements;
     mapping(EnclaveId enclave => KeyConfigs[2]) private _keyConfigs;
+    /// Every document ever announced: a signed announcement has no time in it and must not count twice.
+    mapping(EnclaveId enclave => mapping(bytes32 hash => bool)) private _wasAnnounced;
     EnclaveId[] private _registered;
 
     constructor(
@@ -136,6 +138,8 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
     /// @inheritdoc IEnclaveRegistry
     function markCompromised(EnclaveId enclave) external {
         require(msg.sender == settlement, RegistryNotSettlement(settlement, msg.sender));
+        // Registering would wipe the mark off again; the evidence can be brought once there is an enclave to end.
+        require(_enclaves[enclave].operator != address(0), RegistryEnclaveUnknown(enclave));
         _enclaves[enclave].isCompromised = true;
         emit EnclaveCompromised(enclave);
     }
@@ -270,11 +274,11 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
     }
 
     function _announce(EnclaveId enclave, bytes32 hash, uint40 delay) private {
+        // A known document keeps its expiry: announcing it again would let a key grow older than LIFETIME, or fill a slot with one
+        // that its enclave has forgotten.
+        require(!_wasAnnounced[enclave][hash], RegistryKeyConfigsKnown(hash));
+        _wasAnnounced[enclave][hash] = true;
         KeyConfigs[2] storage slots = _keyConfigs[enclave];
-        for (uint256 i = 0; i < 2; i++) {
-            // A known document keeps its expiry: announcing it again would let a key grow older than LIFETIME.
-            require(slots[i].hash != hash, RegistryKeyConfigsKnown(hash));
-        }
         for (uint256 i = 0; i < 2; i++) {
             if (slots[i].expiresAt > block.timestamp) continue;
             uint40 activeFrom = uint40(block.timestamp) + delay;

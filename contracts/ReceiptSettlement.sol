@@ -36,6 +36,8 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
     address public immutable PROTOCOL;
     uint16 public immutable PROTOCOL_BPS;
     uint16 public immutable SETTLER_BPS;
+    /// Both together.
+    uint256 private immutable SHARES_BPS;
 
     struct Totals {
         uint64 batches;
@@ -87,6 +89,7 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         PROTOCOL = protocol;
         PROTOCOL_BPS = protocolBps;
         SETTLER_BPS = settlerBps;
+        SHARES_BPS = shares;
     }
 
     // Settling
@@ -106,7 +109,7 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         Totals memory totals = _totals;
         Tally memory tally;
         batch = _settleHeads(heads, totals, tally);
-        if (BatchId.unwrap(batch) != 0) _book(totals, tally);
+        if (BatchId.unwrap(batch) != 0) _book(totals, tally, msg.sender);
     }
 
     /// @inheritdoc IReceiptSettlement
@@ -114,24 +117,26 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         _creditAlone(enclave);
     }
 
-    function _book(Totals memory totals, Tally memory tally) private {
+    function _book(Totals memory totals, Tally memory tally, address settler) private {
         totals.protocol = Units.wrap(Units.unwrap(totals.protocol) + tally.protocol);
         _totals = totals;
         if (tally.settler != 0) {
-            settlerEarned[msg.sender] = Units.wrap(Units.unwrap(settlerEarned[msg.sender]) + tally.settler);
+            settlerEarned[settler] = Units.wrap(Units.unwrap(settlerEarned[settler]) + tally.settler);
         }
     }
 
-    /// Credits outside of a head; an enclave that may not settle any more gets nothing.
+    /// Credits outside of a head. A closed enclave too: what both sides agree on was earned while it could settle. Whoever calls, the
+    /// settler that the operator named is paid within its exclusive time.
     function _creditAlone(EnclaveId enclave) private {
-        if (!_maySettle(REGISTRY.stateOf(enclave))) return;
+        if (REGISTRY.stateOf(enclave) == EnclaveState.Compromised) return;
         Tally memory tally;
         AccountWord before = _accounts[enclave];
         AccountWord account = _credit(before, tally);
         if (account.credited() == before.credited()) return;
         _accounts[enclave] = account;
         emit Credited(enclave, Units.wrap(account.credited()));
-        _book(_totals, tally);
+        bool isOthersTurn = account.hasSettlerTerms() && !_takesTurn(enclave);
+        _book(_totals, tally, isOthersTurn ? _settlerTerms[enclave].settler : msg.sender);
     }
 
     function _settleHeads(SignedHead[] calldata heads, Totals memory totals, Tally memory tally)
@@ -216,12 +221,14 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
     function _settleClearing(SignedClearing calldata clearing) private {
         ICreditVault.Keyset memory keyset = VAULT.keysetOf(clearing.keyset);
         KeysetTotals memory totals = _keysets[clearing.keyset];
-        ClearingRefusal refusal = _reviewClearing(clearing, keyset, totals);
+        ClearingRefusal refusal = _reviewClearing(clearing, keyset);
         if (refusal != ClearingRefusal.None) {
             emit ClearingSkipped(clearing.keyset, EnclaveId.wrap(address(0)), refusal);
             return;
         }
-        uint64 claimed = Units.unwrap(clearing.captured);
+        // Totals are cumulative, so of two clearings the larger ones hold, in whatever order they arrive.
+        uint64 issued = _larger(clearing.issued, totals.issued);
+        uint64 claimed = _larger(clearing.captured, totals.claimed);
         // Never negative: `cleared` never exceeds what was claimed, and claims never shrink.
         uint64 left = claimed - Units.unwrap(totals.cleared);
         Captured[] calldata lines = clearing.enclaves;
@@ -235,15 +242,15 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
             }
         }
         _keysets[clearing.keyset] =
-            KeysetTotals({issued: clearing.issued, claimed: clearing.captured, cleared: Units.wrap(claimed - left)});
+            KeysetTotals({issued: Units.wrap(issued), claimed: Units.wrap(claimed), cleared: Units.wrap(claimed - left)});
         emit ClearingSettled(clearing.keyset, clearing.issued, clearing.captured, lines);
     }
 
-    function _reviewClearing(
-        SignedClearing calldata clearing,
-        ICreditVault.Keyset memory keyset,
-        KeysetTotals memory totals
-    ) private view returns (ClearingRefusal) {
+    function _reviewClearing(SignedClearing calldata clearing, ICreditVault.Keyset memory keyset)
+        private
+        view
+        returns (ClearingRefusal)
+    {
         address writer = EnclaveId.unwrap(keyset.writer);
         if (writer == address(0)) return ClearingRefusal.UnknownKeyset;
         (EnclaveState state, EnclaveRole role) = REGISTRY.standingOf(keyset.writer);
@@ -252,10 +259,12 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         bytes32 digest = _hashTypedDataV4(ReceiptHash.clearingHash(clearing));
         if (ReceiptHash.recover(digest, clearing.r, clearing.vs) != writer) return ClearingRefusal.BadSignature;
         uint64 issued = Units.unwrap(clearing.issued);
-        uint64 captured = Units.unwrap(clearing.captured);
-        bool inBounds = captured <= issued && issued <= Units.unwrap(keyset.deposited)
-            && issued >= Units.unwrap(totals.issued) && captured >= Units.unwrap(totals.claimed);
+        bool inBounds = Units.unwrap(clearing.captured) <= issued && issued <= Units.unwrap(keyset.deposited);
         return inBounds ? ClearingRefusal.None : ClearingRefusal.OutOfBounds;
+    }
+
+    function _larger(Units a, Units b) private pure returns (uint64) {
+        return Units.unwrap(a) > Units.unwrap(b) ? Units.unwrap(a) : Units.unwrap(b);
     }
 
     /// Books one line and answers how much it added; 0 when it is stale or adds more than is left of what the issuer claims in all.
@@ -294,10 +303,11 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         uint64 before = account.credited();
         // Both sides only grow, so `agreed` never falls below what was credited.
         if (agreed <= before) return account;
-        // Each share grows with the amount, and all shares together are at most all units there are.
+        (uint64 protocol, uint64 settler) = FeeSplit.growth(before, agreed, SETTLER_BPS, SHARES_BPS);
+        // All shares together are at most all units there are.
         unchecked {
-            tally.protocol += FeeSplit.protocolShare(agreed, PROTOCOL_BPS) - FeeSplit.protocolShare(before, PROTOCOL_BPS);
-            tally.settler += FeeSplit.settlerShare(agreed, SETTLER_BPS) - FeeSplit.settlerShare(before, SETTLER_BPS);
+            tally.protocol += protocol;
+            tally.settler += settler;
         }
         return account.withCredited(agreed);
     }
@@ -430,9 +440,11 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         EnclaveState state = REGISTRY.stateOf(enclave);
         bool isCompromised = state == EnclaveState.Compromised;
         require(isCompromised || state == EnclaveState.Closed, SettlementEnclaveNotEnded(enclave));
+        // What both sides agree on is the operator's, even when nobody asked for it in time.
+        _creditAlone(enclave);
         AccountWord account = _accounts[enclave];
         Swept storage swept = _swept[enclave];
-        // What is credited never grows once an enclave has ended, so the difference never shrinks below what was swept.
+        // An ended enclave earns no more and everything agreed on is credited, so the difference never shrinks below what was swept.
         uint64 unmatched = account.cleared() - account.credited() - Units.unwrap(swept.amount);
         uint64 toSponsors = 0;
         if (!swept.hasBegun) {
@@ -479,7 +491,7 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
 
     /// @inheritdoc IReceiptSettlement
     function operatorShareOf(EnclaveId enclave) public view returns (Units) {
-        return Units.wrap(FeeSplit.operatorShare(_accounts[enclave].credited(), PROTOCOL_BPS, SETTLER_BPS));
+        return Units.wrap(FeeSplit.operatorShare(_accounts[enclave].credited(), SHARES_BPS));
     }
 
     /// @inheritdoc IReceiptSettlement

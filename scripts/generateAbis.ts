@@ -8,7 +8,6 @@ const CONTRACTS: readonly (readonly [file: string, contract: string])[] = [
   ['contracts/CreditVault.sol', 'CreditVault'],
   ['contracts/InferenceVerifier.sol', 'InferenceVerifier'],
   ['contracts/attestation/nitro/NitroVerifier.sol', 'NitroVerifier'],
-  ['contracts/attestation/AppointedVerifier.sol', 'AppointedVerifier'],
   ['contracts/examples/FixedPromptBounty.sol', 'FixedPromptBounty'],
   ['test/contracts/support/TestOPG.sol', 'TestOPG'],
   ['test/contracts/support/ProofMeter.sol', 'ProofMeter'],

@@ -18,6 +18,7 @@ import {ClaimSource, MeasurementId} from "../types/Types.sol";
 /// when the sponsor committed. Prompt, model, temperature 0 and seed then leave one request body, and with it one answer of one
 /// measured model: asking again gives the same. Sealing a second answer needs another seed, and there is none.
 /// Units: amounts in base units of TOKEN; delays in blocks.
+/// Safety assumes: TOKEN moves exactly the amount asked.
 contract FixedPromptBounty is ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 
@@ -25,6 +26,8 @@ contract FixedPromptBounty is ReentrancyGuardTransient {
     uint256 public constant SEED_DELAY = 2;
     /// A block's hash can be read this long. Fixing the seed later is too late; the sponsor then opens another job.
     uint256 public constant SEED_WINDOW = 256;
+    /// A seeded job can be claimed this long for certain; after that its sponsor may cancel it. A week of twelve-second blocks.
+    uint256 public constant CLAIM_WINDOW = 50_400;
 
     IReceiptSettlement public immutable SETTLEMENT;
     IEnclaveRegistry public immutable REGISTRY;
@@ -53,6 +56,7 @@ contract FixedPromptBounty is ReentrancyGuardTransient {
     event JobPaid(uint256 indexed job, address indexed to, bytes answer);
     event JobCancelled(uint256 indexed job);
 
+    error BountyUnknownJob(uint256 job);
     error BountyTooEarly(uint256 seedBlock);
     error BountyTooLate(uint256 seedBlock);
     error BountyNotSeeded();
@@ -87,6 +91,8 @@ contract FixedPromptBounty is ReentrancyGuardTransient {
     /// Draws the seed once its block exists. Anyone may call.
     function drawSeed(uint256 job) external {
         Job storage entry = _jobs[job];
+        // A seed drawn before the job is opened would be known to whoever opens it.
+        require(entry.sponsor != address(0), BountyUnknownJob(job));
         require(!entry.isSeeded, BountyAlreadySeeded());
         require(block.number > entry.seedBlock, BountyTooEarly(entry.seedBlock));
         require(block.number <= entry.seedBlock + SEED_WINDOW, BountyTooLate(entry.seedBlock));
@@ -120,13 +126,13 @@ contract FixedPromptBounty is ReentrancyGuardTransient {
         TOKEN.safeTransfer(msg.sender, entry.amount);
     }
 
-    /// Gives the amount back when the seed can no longer be drawn.
+    /// Gives the amount back when the seed can no longer be drawn, or nobody brought an answer in CLAIM_WINDOW blocks.
     function cancel(uint256 job) external nonReentrant {
         Job storage entry = _jobs[job];
         require(msg.sender == entry.sponsor, BountyNotSponsor(entry.sponsor, msg.sender));
-        require(!entry.isSeeded, BountyAlreadySeeded());
         require(!entry.isPaid, BountyAlreadyPaid());
-        require(block.number > entry.seedBlock + SEED_WINDOW, BountyTooEarly(entry.seedBlock + SEED_WINDOW));
+        uint256 lastBlock = entry.seedBlock + (entry.isSeeded ? CLAIM_WINDOW : SEED_WINDOW);
+        require(block.number > lastBlock, BountyTooEarly(lastBlock));
         entry.isPaid = true;
         emit JobCancelled(job);
         TOKEN.safeTransfer(entry.sponsor, entry.amount);

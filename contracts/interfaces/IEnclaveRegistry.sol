@@ -70,6 +70,7 @@ interface IEnclaveRegistry {
     error RegistryDevelopmentRefused();
     error RegistryStatementChanged(EnclaveId enclave);
     error RegistryEnclaveEnded(EnclaveId enclave, EnclaveState state);
+    error RegistryEnclaveUnknown(EnclaveId enclave);
     error RegistryNothingToInvalidate(EnclaveId enclave);
     error RegistryKeyConfigsFull(EnclaveId enclave);
     error RegistryKeyConfigsKnown(bytes32 hash);

@@ -37,7 +37,7 @@ interface IReceiptSettlement {
         UnknownKeyset,
         /// The keyset's issuer is not an enclave that may still settle.
         IssuerEnded,
-        /// It claims more captured than issued, more issued than deposited, or less than settled before.
+        /// It claims more captured than issued or more issued than deposited, or has too many lines.
         OutOfBounds,
         /// One line: not more than what is settled, or more than the issuer claims in all.
         StaleLine
@@ -57,8 +57,8 @@ interface IReceiptSettlement {
         Units credited;
     }
 
-    /// @param issued Units issued under the keyset, as last cleared.
-    /// @param claimed Units the issuer says were captured in all, as last cleared.
+    /// @param issued Units issued under the keyset: the largest of its clearings so far.
+    /// @param claimed Units the issuer says were captured in all, likewise.
     /// @param cleared Sum of all accepted lines: never above `claimed`.
     struct KeysetTotals {
         Units issued;
@@ -88,7 +88,7 @@ interface IReceiptSettlement {
     /// `enclaves` as signed; lines that were not accepted have a `ClearingSkipped` of their own before it.
     event ClearingSettled(KeysetId indexed keyset, Units issued, Units captured, Captured[] enclaves);
     event ClearingSkipped(KeysetId indexed keyset, EnclaveId indexed enclave, ClearingRefusal reason);
-    /// Credited without a new head: by `credit`, `thaw` or a sponsor. With a head, credited is the smaller of earned and cleared then.
+    /// Credited without a new head: by `credit`, `thaw` or `sweepUnmatched`. With a head, credited is the smaller of earned and cleared then.
     event Credited(EnclaveId indexed enclave, Units credited);
     event SettlerNamed(EnclaveId indexed enclave, address indexed settler, uint16 exclusiveSeconds);
     event ThawStarted(address indexed account, EnclaveId indexed enclave, Units amount, uint40 readyAt);
@@ -101,7 +101,6 @@ interface IReceiptSettlement {
     error SettlementTooMany(uint256 max, uint256 actual);
     error SettlementNotOperator(address expected, address actual);
     error SettlementNotVault(address expected, address actual);
-    error SettlementNotProtocol(address expected, address actual);
     error SettlementExclusiveTooLong(uint256 max, uint256 actual);
     error SettlementEnclaveCannotEarn(EnclaveId enclave);
     error SettlementEnclaveNotEnded(EnclaveId enclave);
@@ -118,7 +117,8 @@ interface IReceiptSettlement {
     /// Answers 0 when no head was accepted; then nothing is stored for heads.
     function settle(SignedHead[] calldata heads, SignedClearing[] calldata clearings) external returns (BatchId batch);
 
-    /// Credits what an enclave has earned and issuers have cleared since its last head. The caller is its settler. Anyone may call.
+    /// Credits what an enclave has earned and issuers have cleared since its last head. Anyone may call and is paid as its settler,
+    /// except within the exclusive time of the settler that its operator named. Does nothing for a compromised enclave.
     function credit(EnclaveId enclave) external;
 
     /// Ends an enclave that signed two heads that cannot both be true: one size with different roots or fees, or a larger log
@@ -153,7 +153,7 @@ interface IReceiptSettlement {
 
     /// Books a sponsor's deposit for an enclave. The vault only.
     function bookSponsorship(EnclaveId enclave, Units amount) external;
-    /// Sweeps what an ended enclave was cleared for but never earned: to its sponsors as far as they paid for it, the rest to the
+    /// Credits what an ended enclave was cleared for and earned, and sweeps what it never earned: to its sponsors as far as they paid for it, the rest to the
     /// insurance. Of a compromised enclave, what its operator has not drawn goes to the insurance too. Anyone may call.
     function sweepUnmatched(EnclaveId enclave) external;
 

@@ -2,30 +2,42 @@
 pragma solidity 0.8.37;
 
 /// @title FeeSplit
-/// Splits what an enclave was credited into three shares that add up exactly. Each is a function of the cumulative amount,
-/// so that nobody gains by choosing when or how often to settle.
+/// Splits what an enclave was credited into three shares that add up exactly. Each is a function of the cumulative amount, so that
+/// nobody gains by choosing when or how often to settle, and none ever falls when the amount grows, so that what was drawn stays
+/// covered. That is why what protocol and settler take is rounded once and then divided: two shares rounded apart could both grow
+/// by the same unit, and the operator's would fall.
 library FeeSplit {
     uint256 private constant BPS = 10_000;
 
-    /// Rounded up: nobody the rounding could favour chooses the number.
-    function protocolShare(uint64 credited, uint16 bps) internal pure returns (uint64) {
-        // A product of 64 and 16 bits cannot overflow; bps <= 10_000, so the share is at most `credited` and fits.
+    /// What the operator keeps: of one unit nothing, of more always something, both other shares being at most a tenth together.
+    /// `bothBps` is the protocol's and the settler's share.
+    function operatorShare(uint64 credited, uint256 bothBps) internal pure returns (uint64) {
+        // At most `credited`, because bothBps <= 10_000.
+        return credited - uint64(_both(credited, bothBps));
+    }
+
+    /// By how much the other two shares grow when what is credited grows from `before` to `agreed`.
+    function growth(uint64 before, uint64 agreed, uint256 settlerBps, uint256 bothBps)
+        internal
+        pure
+        returns (uint64 protocol, uint64 settler)
+    {
+        if (bothBps == 0) return (0, 0);
+        uint256 bothBefore = _both(before, bothBps);
+        uint256 bothAfter = _both(agreed, bothBps);
+        // Products of 64 and 16 bits cannot overflow. With before <= agreed and settlerBps <= bothBps no difference is negative, and
+        // none is above `agreed`. The settler's part is rounded down: the settler chooses when to settle.
         unchecked {
-            return uint64((uint256(credited) * bps + BPS - 1) / BPS);
+            uint256 toSettler = bothAfter * settlerBps / bothBps - bothBefore * settlerBps / bothBps;
+            return (uint64(bothAfter - bothBefore - toSettler), uint64(toSettler));
         }
     }
 
-    /// Rounded down: the settler chooses when to settle.
-    function settlerShare(uint64 credited, uint16 bps) internal pure returns (uint64) {
+    /// Rounded up: nobody the rounding could favour chooses the number.
+    function _both(uint64 credited, uint256 bothBps) private pure returns (uint256) {
         // As above.
         unchecked {
-            return uint64(uint256(credited) * bps / BPS);
+            return (credited * bothBps + BPS - 1) / BPS;
         }
-    }
-
-    /// What the other two leave. With both shares at most a tenth together, their sum is at most credited / 10 + 1, rounded down to
-    /// whole units never above `credited`: of one unit the protocol takes all, of more the operator keeps some.
-    function operatorShare(uint64 credited, uint16 protocolBps, uint16 settlerBps) internal pure returns (uint64) {
-        return credited - protocolShare(credited, protocolBps) - settlerShare(credited, settlerBps);
     }
 }

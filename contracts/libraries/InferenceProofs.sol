@@ -9,6 +9,7 @@ import {
     BatchRoot,
     ClaimSource,
     EnclaveId,
+    EnclaveRole,
     EnclaveState,
     LeafHash,
     LogRoot,
@@ -112,8 +113,9 @@ library InferenceProofs {
         if (!ok || root != LogRoot.unwrap(proof.head.root)) return status;
         (address signer,,) = ECDSA.tryRecover(settlement.headDigest(proof.head), proof.head.r, proof.head.vs);
         if (signer != EnclaveId.unwrap(proof.head.enclave)) return status;
-        EnclaveState state = registry.stateOf(proof.head.enclave);
-        if (state != EnclaveState.Active && state != EnclaveState.Retired) return status;
+        (EnclaveState state, EnclaveRole role) = registry.standingOf(proof.head.enclave);
+        bool maySettle = state == EnclaveState.Active || state == EnclaveState.Retired;
+        if (!maySettle || role != EnclaveRole.Gateway) return status;
         return Status(Finality.Attested, false);
     }
 

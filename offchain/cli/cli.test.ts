@@ -225,11 +225,8 @@ test.each([
   ],
   ['chat with a registry that is no address', () => chat.run(['--rpc', 'x', '--relay', 'y', '--registry', 'z', 'hi'])],
   ['deploy without a network', () => deploy.run([])],
-  ['deploy without a protocol account', () => deploy.run(['--network', 'x', '--appointed', A])],
-  [
-    'deploy with a token that is no address',
-    () => deploy.run(['--network', 'x', '--appointed', A, '--protocol', A, '--token', '0x']),
-  ],
+  ['deploy without a protocol account', () => deploy.run(['--network', 'x'])],
+  ['deploy with a token that is no address', () => deploy.run(['--network', 'x', '--protocol', A, '--token', '0x'])],
   ['a role without a configuration', () => roleCommands[0]?.run([])],
 ])('takes as wrong usage: %s', async (_what, run) => {
   await expect(run()).rejects.toThrow(UsageError)

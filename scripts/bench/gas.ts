@@ -18,7 +18,7 @@ import {
   ZERO_HASH,
 } from '#protocol/receipt/receipt.ts'
 import { deployLocal, type LocalChain, registerTestEnclave, type TestEnclave } from '../../test/support/chain.ts'
-import { measureRegistration } from './registration.ts'
+import { measureCryptography, measureRegistration } from './registration.ts'
 import type { Row } from './row.ts'
 
 const KEYSET: Hex = `0x${'a1'.repeat(32)}`
@@ -29,7 +29,12 @@ const METER_ARTIFACT = '../../artifacts/test/contracts/support/ProofMeter.sol/Pr
 
 /** The gas rows. */
 export async function measureGas(): Promise<Row[]> {
-  return [...(await measureSettling()), await measureVerifying(), ...(await measureRegistration())]
+  return [
+    ...(await measureSettling()),
+    await measureVerifying(),
+    ...(await measureRegistration()),
+    ...(await measureCryptography()),
+  ]
 }
 
 async function measureSettling(): Promise<Row[]> {

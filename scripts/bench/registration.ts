@@ -12,9 +12,33 @@ import { keccak256 } from '#protocol/hash.ts'
 import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
 import { deployArtifact } from '../../test/support/artifacts.ts'
 import { deployLocal, type LocalChain } from '../../test/support/chain.ts'
+import { measureP384 } from '../attestation/measure.ts'
 import type { Row } from './row.ts'
 
 const PCRS = new Map([0, 1, 2].map((index) => [index, new Uint8Array(48).fill(index + 1)]))
+
+/** The rows `gas.p384` and `gas.sha384`: execution with cold accounts. */
+export async function measureCryptography(): Promise<Row[]> {
+  const { gas, sha384Block, hintBytes } = await measureP384()
+  return [
+    {
+      id: 'gas.p384',
+      name: `P-384 verification, mean, with ${Math.round(hintBytes.mean)} bytes of hints`,
+      value: Math.round(gas.mean),
+      unit: 'gas',
+      target: { value: 600_000, direction: 'at most' },
+      peer: 'base/nitro-validator 4,910,000',
+    },
+    {
+      id: 'gas.sha384',
+      name: 'SHA-384, per 128-byte block',
+      value: Math.round(sha384Block),
+      unit: 'gas',
+      target: { value: 20_500, direction: 'at most' },
+      peer: 'base/nitro-validator 231,000',
+    },
+  ]
+}
 
 /** The rows `gas.register.*`. Bonds do not exist yet; a transfer would be excluded all the same. */
 export async function measureRegistration(): Promise<Row[]> {

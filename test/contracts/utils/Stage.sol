@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {EnclaveRegistry} from "../../../contracts/EnclaveRegistry.sol";
 import {CreditVault} from "../../../contracts/CreditVault.sol";
 import {ReceiptSettlement} from "../../../contracts/ReceiptSettlement.sol";
-import {AppointedVerifier} from "../../../contracts/attestation/AppointedVerifier.sol";
 import {IEnclaveRegistry} from "../../../contracts/interfaces/IEnclaveRegistry.sol";
 import {IEvidenceVerifier} from "../../../contracts/interfaces/IEvidenceVerifier.sol";
 import {IReceiptSettlement} from "../../../contracts/interfaces/IReceiptSettlement.sol";
@@ -19,6 +18,7 @@ import {
     Units
 } from "../../../contracts/types/Types.sol";
 import {TestOPG} from "../support/TestOPG.sol";
+import {TestVerifier} from "../support/TestVerifier.sol";
 import {Check} from "./Check.sol";
 import {PlainHash} from "./PlainHash.sol";
 import {vm} from "./Vm.sol";
@@ -26,7 +26,6 @@ import {vm} from "./Vm.sol";
 /// @title Stage
 /// Everything deployed, and hands that sign: what most tests start from. The test contract owns registry and vault.
 abstract contract Stage is Check {
-    uint256 internal constant APPOINTED_KEY = 0xA99;
     uint256 internal constant ISSUER_KEY = 0x155;
     /// Keys of gateways count from here.
     uint256 internal constant GATEWAY_KEY = 0x6A0;
@@ -46,7 +45,7 @@ abstract contract Stage is Check {
     KeysetId internal constant OTHER_KEYSET = KeysetId.wrap(keccak256("other keyset"));
 
     TestOPG internal token;
-    AppointedVerifier internal verifier;
+    TestVerifier internal verifier;
     EnclaveRegistry internal registry;
     CreditVault internal vault;
     ReceiptSettlement internal settlement;
@@ -58,17 +57,23 @@ abstract contract Stage is Check {
     function _deploy(uint16 protocolBps, uint16 settlerBps) internal {
         vm.warp(START);
         token = TestOPG(_create("test/contracts/support/TestOPG.sol/TestOPG", ""));
-        verifier = AppointedVerifier(
-            _create("contracts/attestation/AppointedVerifier.sol/AppointedVerifier", abi.encode(vm.addr(APPOINTED_KEY)))
-        );
+        verifier = TestVerifier(_create("test/contracts/support/TestVerifier.sol/TestVerifier", ""));
         registry = _newRegistry(0, 0, true);
         vault = CreditVault(_create("contracts/CreditVault.sol/CreditVault", abi.encode(this, token)));
-        settlement = ReceiptSettlement(
+        settlement = _newSettlement(protocolBps, settlerBps);
+        _bindAndApprove();
+    }
+
+    function _newSettlement(uint16 protocolBps, uint16 settlerBps) internal returns (ReceiptSettlement) {
+        return ReceiptSettlement(
             _create(
                 "contracts/ReceiptSettlement.sol/ReceiptSettlement",
                 abi.encode(registry, vault, PROTOCOL, protocolBps, settlerBps)
             )
         );
+    }
+
+    function _bindAndApprove() internal {
         registry.bindSettlement(address(settlement));
         vault.bindSettlement(settlement);
         registry.approveMeasurement(EnclaveRole.Gateway, MEASUREMENT);
@@ -130,7 +135,7 @@ abstract contract Stage is Check {
         uint256 key,
         IEvidenceVerifier.AttestationResult memory result
     ) internal {
-        bytes memory hints = _hints(APPOINTED_KEY, hex"01", result);
+        bytes memory hints = _hints(result);
         bytes memory possession = _signature(key, registry.statementDigest(statement));
         registry.register(statement, hex"01", hints, possession);
     }
@@ -163,18 +168,9 @@ abstract contract Stage is Check {
         });
     }
 
-    /// `hints` of AppointedVerifier, signed by `key`.
-    function _hints(uint256 key, bytes memory document, IEvidenceVerifier.AttestationResult memory result)
-        internal
-        view
-        returns (bytes memory)
-    {
-        bytes32 typeHash = keccak256(
-            "AttestationResult(bytes32 document,bytes32 measurement,bytes32 userData,uint64 issuedAt,uint64 validUntil,bool development)"
-        );
-        bytes32 domain = PlainHash.domain("Sealpath AppointedVerifier", block.chainid, address(verifier));
-        bytes32 digest = PlainHash.digest(domain, keccak256(abi.encode(typeHash, keccak256(document), result)));
-        return abi.encode(result, _signature(key, digest));
+    /// `hints` of TestVerifier: the result it shall answer.
+    function _hints(IEvidenceVerifier.AttestationResult memory result) internal view returns (bytes memory) {
+        return verifier.hintsFor(result);
     }
 
     function _signature(uint256 key, bytes32 digest) internal pure returns (bytes memory) {
