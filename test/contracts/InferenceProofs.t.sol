@@ -261,12 +261,13 @@ contract InferenceProofsTest is ProofStage {
     function test_requireOutput_RefusesAWeakerSource() public {
         for (uint8 least = 0; least <= 3; least++) {
             for (uint8 actual = 0; actual <= 3; actual++) {
-                _checkSource(ClaimSource(least), ClaimSource(actual));
+                this.checkSource(ClaimSource(least), ClaimSource(actual));
             }
         }
     }
 
-    function _checkSource(ClaimSource least, ClaimSource actual) private {
+    /// A call of its own for each case: the compiler has no stack left otherwise.
+    function checkSource(ClaimSource least, ClaimSource actual) external {
         PublicReceipt memory receipt = _receipt();
         receipt.source = actual;
         SettledProof memory proof = _settleReceipt(0, receipt);
@@ -279,14 +280,14 @@ contract InferenceProofsTest is ProofStage {
     }
 
     function test_requireOutput_RefusesAnAnswerThatIsNotWhole() public {
-        _checkOutcome(Outcome.None);
-        _checkOutcome(Outcome.Length);
-        _checkOutcome(Outcome.ToolCalls);
-        _checkOutcome(Outcome.Cut);
-        _checkOutcome(Outcome.Filtered);
+        this.checkOutcome(Outcome.None);
+        this.checkOutcome(Outcome.Length);
+        this.checkOutcome(Outcome.ToolCalls);
+        this.checkOutcome(Outcome.Cut);
+        this.checkOutcome(Outcome.Filtered);
     }
 
-    function _checkOutcome(Outcome outcome) private {
+    function checkOutcome(Outcome outcome) external {
         PublicReceipt memory receipt = _receipt();
         receipt.outcome = outcome;
         SettledProof memory proof = _settleReceipt(0, receipt);
@@ -310,11 +311,11 @@ contract InferenceProofsTest is ProofStage {
     function test_requireOutput_RefusesWhatDoesNotOpenItsCommitment() public {
         SettledProof memory proof = _settleReceipt(0, _receipt());
         for (uint256 i = 0; i < 5; i++) {
-            _checkOpening(proof, i);
+            this.checkOpening(proof, i);
         }
     }
 
-    function _checkOpening(SettledProof memory proof, uint256 i) private {
+    function checkOpening(SettledProof calldata proof, uint256 i) external {
         InferenceProofs.Opening memory opening = _opening(exchange);
         InferenceProofs.Demand memory demand = _demand();
         if (i == 0) opening.requestSalt ^= bytes32(uint256(1));

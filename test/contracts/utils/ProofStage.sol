@@ -74,7 +74,16 @@ abstract contract ProofStage is Stage {
         leaves[INDEX] = PlainHash.leaf(receipt, PRIVATE_HASH);
     }
 
+    /// Calls of its own to itself: within the tests the compiler has no stack left for these two.
     function _attest(uint256 i, PublicReceipt memory receipt) internal view returns (AttestedProof memory) {
+        return this.attest(i, receipt);
+    }
+
+    function _settleReceipt(uint256 i, PublicReceipt memory receipt) internal returns (SettledProof memory) {
+        return this.settleReceipt(i, receipt);
+    }
+
+    function attest(uint256 i, PublicReceipt calldata receipt) external view returns (AttestedProof memory) {
         bytes32[] memory leaves = _logWith(receipt);
         return AttestedProof({
             receipt: receipt,
@@ -86,7 +95,7 @@ abstract contract ProofStage is Stage {
     }
 
     /// Settles a batch of BATCH_SIZE heads, that over the receipt's log at BATCH_INDEX; the others are smaller heads of gateway `i`.
-    function _settleReceipt(uint256 i, PublicReceipt memory receipt) internal returns (SettledProof memory) {
+    function settleReceipt(uint256 i, PublicReceipt calldata receipt) external returns (SettledProof memory) {
         bytes32[] memory leaves = _logWith(receipt);
         SignedHead[] memory heads = new SignedHead[](BATCH_SIZE);
         bytes32[] memory batchLeaves = new bytes32[](BATCH_SIZE);
