@@ -22,6 +22,8 @@ const invariants = { failOnRevert: true }
 const config: HardhatUserConfig = defineConfig({
   plugins: [hardhatViem, hardhatEthers, hardhatIgnitionViem],
   solidity: {
+    // Deployed as it is published: the owner of our contracts.
+    npmFilesToBuild: ['@openzeppelin/contracts/governance/TimelockController.sol'],
     profiles: {
       default: {
         version: '0.8.37',

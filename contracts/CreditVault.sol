@@ -3,19 +3,17 @@ pragma solidity 0.8.37;
 
 import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ICreditVault} from "./interfaces/ICreditVault.sol";
 import {IReceiptSettlement} from "./interfaces/IReceiptSettlement.sol";
+import {OpgTransfer} from "./libraries/OpgTransfer.sol";
 import {EnclaveId, KeysetId, Units} from "./types/Types.sol";
 
 /// @title CreditVault
-/// Units: 1 unit = UNIT base units of TOKEN.
+/// Units: 1 unit = 10^12 base units of TOKEN.
 /// The owner opens keysets and binds the settlement contract (once). The owner cannot move tokens.
 contract CreditVault is ICreditVault, Ownable2Step, ReentrancyGuardTransient {
-    using SafeERC20 for IERC20;
-
-    uint256 public constant UNIT = 1e12;
+    using OpgTransfer for IERC20;
 
     IERC20 public immutable TOKEN;
 
@@ -55,7 +53,7 @@ contract CreditVault is ICreditVault, Ownable2Step, ReentrancyGuardTransient {
         sponsoredBy[enclave][msg.sender] = _add(sponsoredBy[enclave][msg.sender], amount);
         emit EnclaveSponsored(enclave, msg.sender, amount);
         settlement.bookSponsorship(enclave, amount);
-        _take(amount);
+        TOKEN.take(amount);
     }
 
     /// @inheritdoc ICreditVault
@@ -64,7 +62,14 @@ contract CreditVault is ICreditVault, Ownable2Step, ReentrancyGuardTransient {
         require(EnclaveId.unwrap(entry.writer) != address(0), VaultKeysetUnknown(keyset));
         entry.deposited = _add(entry.deposited, amount);
         emit KeysetSponsored(keyset, msg.sender, amount);
-        _take(amount);
+        TOKEN.take(amount);
+    }
+
+    /// @inheritdoc ICreditVault
+    function insure(Units amount) external nonReentrant {
+        emit InsurancePaid(msg.sender, amount);
+        settlement.bookInsurance(amount);
+        TOKEN.take(amount);
     }
 
     // Payments
@@ -85,14 +90,14 @@ contract CreditVault is ICreditVault, Ownable2Step, ReentrancyGuardTransient {
         require(Units.unwrap(share) != 0, VaultNothingToReclaim());
         sponsoredBy[enclave][msg.sender] = Units.wrap(0);
         emit SponsorshipReclaimed(enclave, msg.sender, share);
-        _give(msg.sender, share);
+        TOKEN.give(msg.sender, share);
     }
 
     /// @inheritdoc ICreditVault
     function pay(address to, Units amount) external nonReentrant {
         _requireSettlement();
         emit Paid(to, amount);
-        _give(to, amount);
+        TOKEN.give(to, amount);
     }
 
     // Reading
@@ -108,19 +113,6 @@ contract CreditVault is ICreditVault, Ownable2Step, ReentrancyGuardTransient {
     }
 
     // Internal
-
-    function _take(Units amount) private {
-        require(Units.unwrap(amount) != 0, VaultZeroAmount());
-        uint256 expected = Units.unwrap(amount) * UNIT;
-        uint256 before = TOKEN.balanceOf(address(this));
-        TOKEN.safeTransferFrom(msg.sender, address(this), expected);
-        uint256 moved = TOKEN.balanceOf(address(this)) - before;
-        require(moved == expected, VaultTokenMovedOtherAmount(expected, moved));
-    }
-
-    function _give(address to, Units amount) private {
-        TOKEN.safeTransfer(to, Units.unwrap(amount) * UNIT);
-    }
 
     function _add(Units a, Units b) private pure returns (Units) {
         return Units.wrap(Units.unwrap(a) + Units.unwrap(b));

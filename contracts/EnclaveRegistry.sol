@@ -2,17 +2,21 @@
 pragma solidity 0.8.37;
 
 import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {OperatorBonds} from "./OperatorBonds.sol";
+import {ICreditVault} from "./interfaces/ICreditVault.sol";
 import {IEnclaveRegistry} from "./interfaces/IEnclaveRegistry.sol";
 import {IEvidenceVerifier} from "./interfaces/IEvidenceVerifier.sol";
-import {EnclaveId, EnclaveRole, EnclaveState, MeasurementId} from "./types/Types.sol";
+import {IReceiptSettlement} from "./interfaces/IReceiptSettlement.sol";
+import {EnclaveId, EnclaveRole, EnclaveState, MeasurementId, Units} from "./types/Types.sol";
 
 /// @title EnclaveRegistry
 /// Units: time in seconds.
-/// The owner approves reference values (after APPROVAL_DELAY), revokes them (at once) and binds the settlement contract (once).
-/// The owner can neither register an enclave nor change one. Everything else is open to anyone with the evidence.
-contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
+/// The owner, an OpenZeppelin TimelockController, approves reference values; the guardian, or the owner, revokes them at once. Neither can
+/// register an enclave, change one or touch a bond. Everything else is open to anyone with the evidence.
+contract EnclaveRegistry is IEnclaveRegistry, OperatorBonds, EIP712, Ownable2Step {
     bytes32 private constant STATEMENT_TYPEHASH =
         keccak256("EnclaveStatement(uint8 role,address enclave,bytes32 keyConfigs,address operator)");
     bytes32 private constant KEY_CONFIGS_TYPEHASH = keccak256("KeyConfigs(address enclave,bytes32 hash)");
@@ -33,20 +37,35 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
         EnclaveRole role;
         bool isCompromised;
         bool isDevelopment;
+        bool isBonded;
+    }
+
+    /// What is fixed at deployment.
+    /// @param keyConfigsDelay As KEY_CONFIGS_DELAY.
+    /// @param allowsDevelopment As ALLOWS_DEVELOPMENT.
+    /// @param gatewayBond Units that each gateway locks. 0 for none.
+    /// @param issuerBond Units that each issuer locks.
+    struct Terms {
+        uint40 keyConfigsDelay;
+        bool allowsDevelopment;
+        Units gatewayBond;
+        Units issuerBond;
     }
 
     IEvidenceVerifier public immutable VERIFIER;
-    /// Seconds between the approval of reference values and their use. 0 on local chains.
-    uint40 public immutable APPROVAL_DELAY;
+    address private immutable _DEPLOYER;
     /// Seconds before a further key configuration is live, so that clients can see it coming. 0 on local chains.
     uint40 public immutable KEY_CONFIGS_DELAY;
     /// Whether evidence under a development root registers. True on local chains only, unless deployed so on purpose.
     bool public immutable ALLOWS_DEVELOPMENT;
 
     address public settlement;
-    mapping(EnclaveRole role => mapping(MeasurementId measurement => uint40 effectiveFrom)) public approvedFrom;
+    address public guardian;
+    mapping(EnclaveRole role => mapping(MeasurementId measurement => bool)) public isApproved;
     mapping(EnclaveId enclave => Standing) private _enclaves;
     mapping(EnclaveId enclave => MeasurementId) private _measurements;
+    /// keccak256(abi.encode(certificates)) of the evidence that an enclave stands on.
+    mapping(EnclaveId enclave => bytes32) private _certificates;
     mapping(EnclaveId enclave => KeyConfigs[2]) private _keyConfigs;
     /// Every document ever announced: a signed announcement has no time in it and must not count twice.
     mapping(EnclaveId enclave => mapping(bytes32 hash => bool)) private _wasAnnounced;
@@ -54,37 +73,53 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
 
     constructor(
         address owner,
+        address guardian_,
         IEvidenceVerifier verifier,
-        uint40 approvalDelay,
-        uint40 keyConfigsDelay,
-        bool allowsDevelopment
-    ) EIP712("Sealpath EnclaveRegistry", "1") Ownable(owner) {
-        require(address(verifier) != address(0), RegistryZeroAddress());
+        IERC20 token,
+        Terms memory terms
+    )
+        EIP712("Sealpath EnclaveRegistry", "1")
+        Ownable(owner)
+        OperatorBonds(token, terms.gatewayBond, terms.issuerBond)
+    {
+        require(
+            address(verifier) != address(0) && address(token) != address(0) && guardian_ != address(0),
+            RegistryZeroAddress()
+        );
         VERIFIER = verifier;
-        APPROVAL_DELAY = approvalDelay;
-        KEY_CONFIGS_DELAY = keyConfigsDelay;
-        ALLOWS_DEVELOPMENT = allowsDevelopment;
+        KEY_CONFIGS_DELAY = terms.keyConfigsDelay;
+        ALLOWS_DEVELOPMENT = terms.allowsDevelopment;
+        _DEPLOYER = msg.sender;
+        guardian = guardian_;
+        emit GuardianChanged(guardian_);
     }
 
     // Reference values
 
-    /// Approves reference values for a role, effective after APPROVAL_DELAY. Approving again keeps the earlier date.
+    /// Approves reference values for a role. The owner's timelock is the delay in which everybody can see it coming.
     function approveMeasurement(EnclaveRole role, MeasurementId measurement) external onlyOwner {
         require(role != EnclaveRole.None, RegistryRoleUnknown());
-        if (approvedFrom[role][measurement] != 0) return;
-        uint40 effectiveFrom = uint40(block.timestamp) + APPROVAL_DELAY;
-        approvedFrom[role][measurement] = effectiveFrom;
-        emit MeasurementApproved(role, measurement, effectiveFrom);
+        isApproved[role][measurement] = true;
+        emit MeasurementApproved(role, measurement);
     }
 
     /// Revokes reference values at once: nothing registers under them any more, and `invalidate` retires what did.
-    function revokeMeasurement(EnclaveRole role, MeasurementId measurement) external onlyOwner {
-        delete approvedFrom[role][measurement];
+    function revokeMeasurement(EnclaveRole role, MeasurementId measurement) external {
+        require(msg.sender == guardian || msg.sender == owner(), RegistryNotGuardian(guardian, msg.sender));
+        isApproved[role][measurement] = false;
         emit MeasurementRevoked(role, measurement);
     }
 
-    /// Names the settlement contract, once.
-    function bindSettlement(address settlement_) external onlyOwner {
+    /// Names who may revoke at once.
+    function setGuardian(address guardian_) external onlyOwner {
+        require(guardian_ != address(0), RegistryZeroAddress());
+        guardian = guardian_;
+        emit GuardianChanged(guardian_);
+    }
+
+    /// Names the settlement contract, once. For the deployer: each of the two contracts has to know the other.
+    function bindSettlement(address settlement_) external {
+        require(msg.sender == _DEPLOYER, RegistryNotDeployer(_DEPLOYER, msg.sender));
         require(settlement_ != address(0), RegistryZeroAddress());
         require(settlement == address(0), RegistryAlreadyBound(settlement));
         settlement = settlement_;
@@ -131,17 +166,41 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
     /// @inheritdoc IEnclaveRegistry
     function invalidate(EnclaveId enclave) external {
         _requireActive(enclave);
-        require(approvedFrom[_enclaves[enclave].role][_measurements[enclave]] == 0, RegistryNothingToInvalidate(enclave));
+        require(!isApproved[_enclaves[enclave].role][_measurements[enclave]], RegistryNothingToInvalidate(enclave));
         _end(enclave);
     }
 
     /// @inheritdoc IEnclaveRegistry
-    function markCompromised(EnclaveId enclave) external {
+    function invalidateCertificate(EnclaveId enclave, bytes32[] calldata certificates, uint256 index) external {
+        _requireActive(enclave);
+        require(keccak256(abi.encode(certificates)) == _certificates[enclave], RegistryOtherCertificates(enclave));
+        require(VERIFIER.isRevoked(certificates[index]), RegistryNothingToInvalidate(enclave));
+        _end(enclave);
+    }
+
+    /// @inheritdoc IEnclaveRegistry
+    function markCompromised(EnclaveId enclave, address reporter) external {
         require(msg.sender == settlement, RegistryNotSettlement(settlement, msg.sender));
+        Standing storage entry = _enclaves[enclave];
+        address operator = entry.operator;
         // Registering would wipe the mark off again; the evidence can be brought once there is an enclave to end.
-        require(_enclaves[enclave].operator != address(0), RegistryEnclaveUnknown(enclave));
-        _enclaves[enclave].isCompromised = true;
+        require(operator != address(0), RegistryEnclaveUnknown(enclave));
+        if (entry.isCompromised) return;
+        entry.isCompromised = true;
         emit EnclaveCompromised(enclave);
+        if (!entry.isBonded) return;
+        entry.isBonded = false;
+        _slashBond(operator, entry.role, reporter);
+    }
+
+    /// @inheritdoc IEnclaveRegistry
+    function releaseBond(EnclaveId enclave) external {
+        Standing storage entry = _enclaves[enclave];
+        require(entry.isBonded, RegistryNoBond(enclave));
+        uint40 until = entry.endsAt + BOND_PERIOD;
+        require(block.timestamp >= until, RegistryBondHeld(enclave, until));
+        entry.isBonded = false;
+        _releaseBond(entry.operator, entry.role);
     }
 
     // Reading
@@ -160,6 +219,7 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
             role: entry.role,
             isCompromised: entry.isCompromised,
             isDevelopment: entry.isDevelopment,
+            isBonded: entry.isBonded,
             measurement: _measurements[enclave]
         });
     }
@@ -235,29 +295,30 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
         return _keyConfigs[enclave];
     }
 
-    /// @inheritdoc IEnclaveRegistry
-    function isApproved(EnclaveRole role, MeasurementId measurement) public view returns (bool) {
-        uint40 effectiveFrom = approvedFrom[role][measurement];
-        return effectiveFrom != 0 && block.timestamp >= effectiveFrom;
-    }
-
     // Internal
 
+    function _vault() internal view override returns (ICreditVault) {
+        return IReceiptSettlement(settlement).VAULT();
+    }
+
     function _admit(EnclaveStatement calldata statement, IEvidenceVerifier.AttestationResult memory result) private {
-        uint40 endsAt = uint40(block.timestamp) + LIFETIME;
+        uint40 endsAt = _endOf(result);
         _measurements[statement.enclave] = result.measurement;
         _enclaves[statement.enclave] = Standing({
             operator: statement.operator,
             endsAt: endsAt,
             role: statement.role,
             isCompromised: false,
-            isDevelopment: result.development
+            isDevelopment: result.development,
+            isBonded: true
         });
         _registered.push(statement.enclave);
         emit EnclaveRegistered(
             statement.enclave, statement.operator, statement.role, result.measurement, endsAt, result.development
         );
+        _accept(statement.enclave, result);
         _announce(statement.enclave, statement.keyConfigs, 0);
+        _lockBond(statement.operator, statement.role);
     }
 
     function _renew(EnclaveStatement calldata statement, IEvidenceVerifier.AttestationResult memory result) private {
@@ -269,8 +330,23 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
                 && _measurements[enclave] == result.measurement,
             RegistryStatementChanged(enclave)
         );
-        entry.endsAt = uint40(block.timestamp) + LIFETIME;
-        emit EnclaveRenewed(enclave, entry.endsAt);
+        uint40 endsAt = _endOf(result);
+        // The same evidence again, or an older one, changes nothing.
+        if (endsAt <= entry.endsAt) return;
+        entry.endsAt = endsAt;
+        emit EnclaveRenewed(enclave, endsAt);
+        _accept(enclave, result);
+    }
+
+    /// A registration lasts from when its evidence was made, which is at most EVIDENCE_SKEW_MAX ahead: 40 bits hold it.
+    function _endOf(IEvidenceVerifier.AttestationResult memory result) private pure returns (uint40) {
+        return uint40(result.issuedAt) + LIFETIME;
+    }
+
+    /// Notes which certificates the enclave stands on, so that anyone can show later that one of them was revoked.
+    function _accept(EnclaveId enclave, IEvidenceVerifier.AttestationResult memory result) private {
+        _certificates[enclave] = keccak256(abi.encode(result.certificates));
+        emit EvidenceAccepted(enclave, result.issuedAt, result.certificates);
     }
 
     function _announce(EnclaveId enclave, bytes32 hash, uint40 delay) private {
@@ -296,7 +372,7 @@ contract EnclaveRegistry is IEnclaveRegistry, EIP712, Ownable2Step {
 
     function _requireAcceptable(EnclaveRole role, IEvidenceVerifier.AttestationResult memory result) private view {
         uint64 time = uint64(block.timestamp);
-        require(isApproved(role, result.measurement), RegistryMeasurementNotApproved(role, result.measurement));
+        require(isApproved[role][result.measurement], RegistryMeasurementNotApproved(role, result.measurement));
         require(
             result.issuedAt + EVIDENCE_AGE_MAX >= time,
             RegistryEvidenceTooOld(result.issuedAt, time - EVIDENCE_AGE_MAX)

@@ -32,6 +32,7 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
     uint16 public constant EXCLUSIVE_SECONDS_MAX = 30 minutes;
 
     IEnclaveRegistry public immutable REGISTRY;
+    /// @inheritdoc IReceiptSettlement
     ICreditVault public immutable VAULT;
     address public immutable PROTOCOL;
     uint16 public immutable PROTOCOL_BPS;
@@ -347,7 +348,7 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
 
     function _endEquivocator(EnclaveId enclave) private {
         emit EquivocationProven(enclave, msg.sender);
-        REGISTRY.markCompromised(enclave);
+        REGISTRY.markCompromised(enclave, msg.sender);
     }
 
     // Payouts
@@ -422,7 +423,7 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
 
     /// @inheritdoc IReceiptSettlement
     function bookSponsorship(EnclaveId enclave, Units amount) external {
-        require(msg.sender == address(VAULT), SettlementNotVault(address(VAULT), msg.sender));
+        _requireVault();
         IEnclaveRegistry.Enclave memory entry = REGISTRY.enclaveOf(enclave);
         require(
             entry.role == EnclaveRole.Gateway && REGISTRY.stateOf(enclave) == EnclaveState.Active,
@@ -433,6 +434,13 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         _elsewhere[enclave] = Units.wrap(elsewhere + Units.unwrap(amount));
         _accounts[enclave] = account.withElsewhere(true).withCleared(account.cleared() + Units.unwrap(amount));
         emit Sponsored(enclave, amount);
+    }
+
+    /// @inheritdoc IReceiptSettlement
+    function bookInsurance(Units amount) external {
+        _requireVault();
+        _totals.insurance = Units.wrap(Units.unwrap(_totals.insurance) + Units.unwrap(amount));
+        emit Insured(amount);
     }
 
     /// @inheritdoc IReceiptSettlement
@@ -540,6 +548,10 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
 
     function _requireUncompromised(EnclaveId enclave) private view {
         require(REGISTRY.stateOf(enclave) != EnclaveState.Compromised, SettlementEnclaveCompromised(enclave));
+    }
+
+    function _requireVault() private view {
+        require(msg.sender == address(VAULT), SettlementNotVault(address(VAULT), msg.sender));
     }
 
     function _settleable(SignedHead[] calldata heads) private view returns (uint256) {

@@ -7,6 +7,7 @@ import { type DevelopmentRoot, loadDevelopmentRoot } from '#node/attesters/devel
 import { createNitroAttester } from '#node/attesters/nitro.ts'
 import { openNsmDevice } from '#node/attesters/nsmDevice.ts'
 import { measureSources } from '#node/attesters/sourcePcrs.ts'
+import { isLocalChain } from '#protocol/evidence/localChains.ts'
 import type { AttesterConfig } from './config.ts'
 
 /**
@@ -16,7 +17,7 @@ import type { AttesterConfig } from './config.ts'
  */
 export async function openAttester(config: AttesterConfig, chainId: number): Promise<Attester> {
   if (config.kind === 'nitro') return createNitroAttester(await openNsmDevice())
-  if (!LOCAL_CHAINS.has(chainId) && config.allowDevelopment !== true) {
+  if (!isLocalChain(chainId) && config.allowDevelopment !== true) {
     const advice = 'use the nitro attester, or set attester.allowDevelopment to true if that is what you want'
     throw new AppError('BAD_CONFIG', `chain ${chainId} is not local and development evidence proves nothing: ${advice}`)
   }
@@ -26,9 +27,6 @@ export async function openAttester(config: AttesterConfig, chainId: number): Pro
     now: Date.now,
   })
 }
-
-/** Chain ids of Hardhat, Anvil and Ganache on one's own machine. */
-const LOCAL_CHAINS: ReadonlySet<number> = new Set([31_337, 1_337])
 
 const REPOSITORY = fileURLToPath(new URL('../', import.meta.url))
 

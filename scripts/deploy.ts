@@ -7,6 +7,7 @@ import type { Deployment } from '#chain/deployment.ts'
 import { type NitroRoot, nitroRootOf } from '#chain/nitroRoot.ts'
 import { parseDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
 import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
+import { isLocalChain } from '#protocol/evidence/localChains.ts'
 import { toJson } from '#protocol/wire/json.ts'
 import Attestation from './ignition/modules/Attestation.ts'
 import Sealpath from './ignition/modules/Sealpath.ts'
@@ -23,24 +24,33 @@ export type DeployOptions = {
   readonly developmentRoot?: string
   /** Who draws the protocol's share. */
   readonly protocol: string
+  /** Who proposes reference values to the timelock: a multisig. The deployer on local chains unless told. */
+  readonly proposer?: string
+  /** Who revokes reference values and certificates at once: another multisig. The deployer on local chains unless told. */
+  readonly guardian?: string
 }
 
-const LOCAL_CHAINS = new Set([31_337, 1_337])
 const APPROVAL_DELAY_SECONDS = 2 * 86_400
 const KEY_CONFIGS_DELAY_SECONDS = 3_600
 const PROTOCOL_BPS = 500
 const SETTLER_BPS = 100
+/** In units of 10^12 base units: 100 OPG behind a gateway, 10,000 behind an issuer, which can do more harm. */
+const GATEWAY_BOND = 100_000_000n
+const ISSUER_BOND = 10_000_000_000n
 
 /** Deploys, or finishes a deployment that was cut, and answers where everything is. */
 export async function deploy(options: DeployOptions): Promise<Deployment> {
   const { ignition, viem } = await network.connect({ network: options.network })
   const client = await viem.getPublicClient()
   const chainId = await client.getChainId()
-  const isLocal = LOCAL_CHAINS.has(chainId)
+  const isLocal = isLocalChain(chainId)
+  const [deployer] = await viem.getWalletClients()
+  const proposer = accountOf('proposer', options.proposer, isLocal, deployer?.account.address)
+  const guardian = accountOf('guardian', options.guardian, isLocal, deployer?.account.address)
   const fromBlock = await client.getBlockNumber()
   const token = options.token ?? (await deployTestToken(isLocal, () => ignition.deploy(TestToken)))
   const { verifier } = await ignition.deploy(Attestation, {
-    parameters: { Attestation: attestationParameters(isLocal, options.developmentRoot) },
+    parameters: { Attestation: { guardian, ...attestationParameters(isLocal, options.developmentRoot) } },
   })
   const deployed = await ignition.deploy(Sealpath, {
     parameters: {
@@ -48,6 +58,10 @@ export async function deploy(options: DeployOptions): Promise<Deployment> {
         token,
         verifier: addressOf(verifier),
         protocol: options.protocol,
+        proposer,
+        guardian,
+        gatewayBond: GATEWAY_BOND,
+        issuerBond: ISSUER_BOND,
         approvalDelay: isLocal ? 0 : APPROVAL_DELAY_SECONDS,
         keyConfigsDelay: isLocal ? 0 : KEY_CONFIGS_DELAY_SECONDS,
         allowsDevelopment: isLocal,
@@ -64,12 +78,20 @@ export async function deploy(options: DeployOptions): Promise<Deployment> {
     token: token as `0x${string}`,
     inference: addressOf(deployed.inference),
     bounty: addressOf(deployed.bounty),
+    timelock: addressOf(deployed.timelock),
     verifier: addressOf(verifier),
     fromBlock,
   }
   mkdirSync(dirname(options.out), { recursive: true })
   writeFileSync(options.out, `${toJson(deployment, 2)}\n`)
   return deployment
+}
+
+/** An account with power: named, or the deployer where nothing is at stake. */
+function accountOf(name: string, given: string | undefined, isLocal: boolean, deployer: string | undefined): string {
+  const account = given ?? (isLocal ? deployer : undefined)
+  if (account === undefined) throw new Error(`give the address of the ${name} with --${name}`)
+  return account
 }
 
 /** AWS's root, or a development root where nothing is at stake. */
@@ -109,12 +131,14 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
       token: { type: 'string' },
       'development-root': { type: 'string' },
       protocol: { type: 'string' },
+      proposer: { type: 'string' },
+      guardian: { type: 'string' },
     },
   })
-  const { protocol, token, 'development-root': developmentRoot } = values
+  const { protocol, token, proposer, guardian, 'development-root': developmentRoot } = values
   if (protocol === undefined) {
     process.stderr.write(
-      'usage: deploy --network NAME --protocol ADDRESS [--token ADDRESS] [--development-root FILE] [--out FILE]\n',
+      'usage: deploy --network NAME --protocol ADDRESS [--proposer ADDRESS] [--guardian ADDRESS] [--token ADDRESS] [--development-root FILE] [--out FILE]\n',
     )
     process.exit(2)
   }
@@ -124,6 +148,8 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
     protocol,
     ...(developmentRoot === undefined ? {} : { developmentRoot }),
     ...(token === undefined ? {} : { token }),
+    ...(proposer === undefined ? {} : { proposer }),
+    ...(guardian === undefined ? {} : { guardian }),
   })
   process.stdout.write(`${toJson(deployment, 2)}\n`)
 }

@@ -7,6 +7,7 @@ const CONTRACTS: readonly (readonly [file: string, contract: string])[] = [
   ['contracts/ReceiptSettlement.sol', 'ReceiptSettlement'],
   ['contracts/CreditVault.sol', 'CreditVault'],
   ['contracts/InferenceVerifier.sol', 'InferenceVerifier'],
+  ['@openzeppelin/contracts/governance/TimelockController.sol', 'TimelockController'],
   ['contracts/attestation/nitro/NitroVerifier.sol', 'NitroVerifier'],
   ['contracts/examples/FixedPromptBounty.sol', 'FixedPromptBounty'],
   ['test/contracts/support/TestOPG.sol', 'TestOPG'],

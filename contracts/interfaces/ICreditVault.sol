@@ -23,21 +23,22 @@ interface ICreditVault {
     event EnclaveSponsored(EnclaveId indexed enclave, address indexed sponsor, Units amount);
     event KeysetSponsored(KeysetId indexed keyset, address indexed sponsor, Units amount);
     event SponsorshipReclaimed(EnclaveId indexed enclave, address indexed sponsor, Units amount);
+    event InsurancePaid(address indexed payer, Units amount);
     event Paid(address indexed to, Units amount);
 
     error VaultZeroAddress();
-    error VaultZeroAmount();
     error VaultAlreadyBound(address settlement);
     error VaultNotSettlement(address expected, address actual);
     error VaultKeysetExists(KeysetId keyset);
     error VaultKeysetUnknown(KeysetId keyset);
-    error VaultTokenMovedOtherAmount(uint256 expected, uint256 actual);
     error VaultNothingToReclaim();
 
     /// Deposits `amount` units that `enclave` can be paid from. What it has not earned when it is closed goes back to its sponsors.
     function sponsorEnclave(EnclaveId enclave, Units amount) external;
     /// Deposits `amount` units behind a keyset, for whoever its issuer gives credits to. Not refundable.
     function sponsorKeyset(KeysetId keyset, Units amount) external;
+    /// Adds `amount` units of the caller's to the insurance: slashed bonds come here, and gifts.
+    function insure(Units amount) external;
     /// Pays the caller its part of what a closed or compromised enclave left unearned.
     function reclaim(EnclaveId enclave) external;
     /// Sets aside `amount` units for the sponsors of an ended enclave. The settlement contract only.

@@ -23,12 +23,14 @@ interface IEnclaveRegistry {
     /// @param endsAt From then on the enclave is retired: it serves nothing new but settles for the grace period.
     /// @param isCompromised Ends everything at once.
     /// @param isDevelopment Its evidence ends in a development root.
+    /// @param isBonded Its bond is locked: not released and not slashed.
     struct Enclave {
         address operator;
         uint40 endsAt;
         EnclaveRole role;
         bool isCompromised;
         bool isDevelopment;
+        bool isBonded;
         MeasurementId measurement;
     }
 
@@ -39,7 +41,7 @@ interface IEnclaveRegistry {
         uint40 expiresAt;
     }
 
-    event MeasurementApproved(EnclaveRole indexed role, MeasurementId indexed measurement, uint40 effectiveFrom);
+    event MeasurementApproved(EnclaveRole indexed role, MeasurementId indexed measurement);
     event MeasurementRevoked(EnclaveRole indexed role, MeasurementId indexed measurement);
     event EnclaveRegistered(
         EnclaveId indexed enclave,
@@ -49,16 +51,21 @@ interface IEnclaveRegistry {
         uint40 endsAt,
         bool isDevelopment
     );
+    /// What an enclave stands on from now on: when its evidence was made, and ids of the certificates it rests on.
+    event EvidenceAccepted(EnclaveId indexed enclave, uint64 issuedAt, bytes32[] certificates);
     event EnclaveRenewed(EnclaveId indexed enclave, uint40 endsAt);
     event EnclaveRetired(EnclaveId indexed enclave, uint40 endsAt);
     event EnclaveCompromised(EnclaveId indexed enclave);
     event KeyConfigsAnnounced(EnclaveId indexed enclave, bytes32 indexed hash, uint40 activeFrom, uint40 expiresAt);
     event SettlementBound(address settlement);
+    event GuardianChanged(address indexed guardian);
 
     error RegistryTooMany(uint256 max, uint256 actual);
     error RegistryZeroAddress();
     error RegistryAlreadyBound(address settlement);
     error RegistryNotSettlement(address expected, address actual);
+    error RegistryNotDeployer(address expected, address actual);
+    error RegistryNotGuardian(address expected, address actual);
     error RegistryNotOperator(address expected, address actual);
     error RegistryRoleUnknown();
     error RegistryUserDataMismatch(bytes32 expected, bytes32 actual);
@@ -72,12 +79,16 @@ interface IEnclaveRegistry {
     error RegistryEnclaveEnded(EnclaveId enclave, EnclaveState state);
     error RegistryEnclaveUnknown(EnclaveId enclave);
     error RegistryNothingToInvalidate(EnclaveId enclave);
+    error RegistryOtherCertificates(EnclaveId enclave);
+    error RegistryNoBond(EnclaveId enclave);
+    error RegistryBondHeld(EnclaveId enclave, uint40 until);
     error RegistryKeyConfigsFull(EnclaveId enclave);
     error RegistryKeyConfigsKnown(bytes32 hash);
 
-    /// Registers the enclave that `statement` describes, or extends the time of one registered before. Anyone may call.
-    /// `evidence` must bind the statement's digest as user data; `possession` is the enclave key's signature of that digest
-    /// (65 bytes). The same call again changes nothing but the end of its time.
+    /// Registers the enclave that `statement` describes, or extends the time of one registered before. Nobody's permission is needed but,
+    /// the first time, that of the operator whose bond is locked: it calls itself or has allowed the caller (`allowRegistrar`). Anyone
+    /// may renew. `evidence` must bind the statement's digest as user data; `possession` is the enclave key's signature of that digest
+    /// (65 bytes). The same call again changes nothing.
     function register(
         EnclaveStatement calldata statement,
         bytes calldata evidence,
@@ -91,11 +102,19 @@ interface IEnclaveRegistry {
     /// Retires an enclave at its operator's word.
     function retire(EnclaveId enclave) external;
 
-    /// Retires an enclave whose measurement was revoked. Anyone may call; nothing is slashed.
+    /// Retires an enclave whose measurement was revoked. Anyone may call; nothing is slashed. (An expired one needs no call.)
     function invalidate(EnclaveId enclave) external;
 
-    /// Marks an enclave whose key contradicted itself. Only the settlement contract, which checked the contradiction.
-    function markCompromised(EnclaveId enclave) external;
+    /// Retires an enclave whose evidence rests on a revoked certificate: `certificates` as in its newest `EvidenceAccepted`, `index` the
+    /// revoked one. Anyone may call; nothing is slashed.
+    function invalidateCertificate(EnclaveId enclave, bytes32[] calldata certificates, uint256 index) external;
+
+    /// Marks an enclave whose key contradicted itself and slashes its bond, a fifth of it for `reporter`. Only the settlement contract, which
+    /// checked the contradiction.
+    function markCompromised(EnclaveId enclave, address reporter) external;
+
+    /// Unlocks the bond of an enclave that ended BOND_PERIOD ago. Anyone may call.
+    function releaseBond(EnclaveId enclave) external;
 
     /// EIP-712 digest of `statement`: the user data of its evidence, and what its key signs.
     function statementDigest(EnclaveStatement calldata statement) external view returns (bytes32);

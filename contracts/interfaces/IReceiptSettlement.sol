@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {ICreditVault} from "./ICreditVault.sol";
 import {Captured, SignedClearing, SignedHead} from "../types/Receipt.sol";
 import {BatchId, BatchRoot, EnclaveId, KeysetId, LogRoot, Units} from "../types/Types.sol";
 
@@ -93,6 +94,7 @@ interface IReceiptSettlement {
     event SettlerNamed(EnclaveId indexed enclave, address indexed settler, uint16 exclusiveSeconds);
     event ThawStarted(address indexed account, EnclaveId indexed enclave, Units amount, uint40 readyAt);
     event Withdrawn(address indexed account, EnclaveId indexed enclave, Units amount);
+    event Insured(Units amount);
     event UnmatchedSwept(EnclaveId indexed enclave, Units toSponsors, Units toInsurance);
     event EquivocationProven(EnclaveId indexed enclave, address indexed reporter);
 
@@ -153,6 +155,9 @@ interface IReceiptSettlement {
 
     /// Books a sponsor's deposit for an enclave. The vault only.
     function bookSponsorship(EnclaveId enclave, Units amount) external;
+
+    /// Adds what the vault was paid for the insurance. The vault only.
+    function bookInsurance(Units amount) external;
     /// Credits what an ended enclave was cleared for and earned, and sweeps what it never earned: to its sponsors as far as they paid for it, the rest to the
     /// insurance. Of a compromised enclave, what its operator has not drawn goes to the insurance too. Anyone may call.
     function sweepUnmatched(EnclaveId enclave) external;
@@ -166,4 +171,5 @@ interface IReceiptSettlement {
     function batchCount() external view returns (uint64);
     /// EIP-712 digest of a head, by its kind: what its enclave signed.
     function headDigest(SignedHead calldata head) external view returns (bytes32);
+    function VAULT() external view returns (ICreditVault);
 }

@@ -14,6 +14,8 @@ export type Deployment = {
   readonly inference: Hex
   /** FixedPromptBounty: the example consumer. */
   readonly bounty: Hex
+  /** TimelockController: owns the registry. */
+  readonly timelock: Hex
   /** NitroVerifier: what verifies evidence for the registry. */
   readonly verifier: Hex
   /** Block to read events from. */
@@ -28,6 +30,7 @@ export const DeploymentSchema: Schema<Deployment> = v.object({
   token: address,
   inference: address,
   bounty: address,
+  timelock: address,
   verifier: address,
   fromBlock: uintOf(64),
 })

@@ -105,6 +105,7 @@ function networkOf(relayUrl: string, entries: readonly Entry[]): Network {
       role: 1,
       isCompromised: false,
       isDevelopment,
+      isBonded: true,
       measurement,
     }))
     const keys = entries.map((entry) => [entry.keys, none] as const)

@@ -8,6 +8,7 @@ import { type LiveEnclave, readLiveGateways } from '#chain/registry.ts'
 import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
+import { isLocalChain } from '#protocol/evidence/localChains.ts'
 import { parseNitroDocument } from '#protocol/evidence/nitroDocument.ts'
 import { ENCLAVE_ROLE, verifyStatement } from '#protocol/evidence/statement.ts'
 import { verifyNitroEvidence } from '#protocol/evidence/verifyEvidence.ts'
@@ -39,8 +40,6 @@ export type Network = {
   readonly relayUrl: string
 }
 
-/** Chains where nothing is at stake. */
-const LOCAL_CHAINS: ReadonlySet<number> = new Set([31_337, 1_337])
 const DOCUMENT_TIMEOUT_MS = 15_000
 /** A directory of a thousand gateways, and more than any other document of a relay. */
 const DOCUMENT_BYTES_MAX = 524_288
@@ -186,7 +185,7 @@ function acceptedRoots(chainId: number, policy: GatewayPolicy, document: Uint8Ar
   if (policy.developmentRoot !== undefined) {
     return [AWS_NITRO_ROOT, { kind: 'development', certificate: policy.developmentRoot }]
   }
-  if (!LOCAL_CHAINS.has(chainId)) return [AWS_NITRO_ROOT]
+  if (!isLocalChain(chainId)) return [AWS_NITRO_ROOT]
   try {
     const [certificate] = parseNitroDocument(document).cabundle
     return certificate === undefined ? [AWS_NITRO_ROOT] : [AWS_NITRO_ROOT, { kind: 'development', certificate }]

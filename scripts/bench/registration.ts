@@ -11,7 +11,7 @@ import { ENCLAVE_ROLE, hashStatement } from '#protocol/evidence/statement.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
 import { deployArtifact } from '../../test/support/artifacts.ts'
-import { deployLocal, type LocalChain } from '../../test/support/chain.ts'
+import { deployLocal, depositBond, type LocalChain, TEST_BOND_UNITS } from '../../test/support/chain.ts'
 import { measureP384 } from '../attestation/measure.ts'
 import type { Row } from './row.ts'
 
@@ -40,7 +40,7 @@ export async function measureCryptography(): Promise<Row[]> {
   ]
 }
 
-/** The rows `gas.register.*`. Bonds do not exist yet; a transfer would be excluded all the same. */
+/** The rows `gas.register.*`. The bond is locked in the same transaction; its deposit was before. */
 export async function measureRegistration(): Promise<Row[]> {
   const chain = await deployLocal()
   try {
@@ -87,11 +87,12 @@ async function deployRegistry(chain: LocalChain, root: Uint8Array): Promise<Hex>
   ])
   const { address } = await deployArtifact(chain, 'contracts/EnclaveRegistry.sol/EnclaveRegistry.json', [
     owner,
+    owner,
     verifier.address,
-    0,
-    0,
-    true,
+    chain.addresses.token,
+    { keyConfigsDelay: 0, allowsDevelopment: true, gatewayBond: TEST_BOND_UNITS, issuerBond: TEST_BOND_UNITS },
   ])
+  await depositBond(chain, chain.account('operator').address, 10n * TEST_BOND_UNITS, address)
   const pcr = (index: number) => PCRS.get(index) ?? new Uint8Array(48)
   const hash = await chain.wallet('deployer').writeContract({
     address,

@@ -7,15 +7,26 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createPublicClient, createWalletClient, http, type PublicClient, type WalletClient } from 'viem'
+import {
+  type Account,
+  type Chain,
+  createPublicClient,
+  createWalletClient,
+  http,
+  type PublicClient,
+  type Transport,
+  type WalletClient,
+} from 'viem'
 import { type HDAccount, mnemonicToAccount } from 'viem/accounts'
 import { hardhat } from 'viem/chains'
 import { type Deployment, readDeployment } from '#chain/deployment.ts'
 import { creditVaultAbi, enclaveRegistryAbi, testOPGAbi } from '#chain/generated/abis.ts'
+import { advanceApproval } from '#chain/timelock.ts'
 import { loadDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
 import { measureSources } from '#node/attesters/sourcePcrs.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { measurementOf } from '#protocol/evidence/measurement.ts'
+import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
 import { PublicEvidenceSchema } from '#protocol/wire/agentApi.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import { DEMO_MODEL, demoPrices } from './demoPrices.ts'
@@ -25,9 +36,10 @@ const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
 /** Hardhat's well-known test accounts: worth nothing anywhere. */
 const MNEMONIC = 'test test test test test test test test test test test junk'
 const HOST = '127.0.0.1'
-const GATEWAY_ROLE = 1
 /** What the sponsor lets the gateway earn: 1,000 OPG in units of 10^12 base units. */
 const SPONSORED_UNITS = 1_000_000_000n
+/** What the operator puts behind its enclaves: 1,000 OPG, enough for ten gateways. */
+const BOND_UNITS = 1_000_000_000n
 
 const ACCOUNTS = { deployer: 0, operator: 1, aggregator: 2, protocol: 3, sponsor: 4 } as const
 export type AccountName = keyof typeof ACCOUNTS
@@ -47,6 +59,8 @@ export type LocalOptions = {
   readonly upstream?: { readonly url: string; readonly models: readonly string[] }
 }
 
+type LocalWallet = WalletClient<Transport, Chain, Account>
+
 export type LocalNetwork = {
   readonly folder: string
   readonly urls: Record<'rpc' | 'relay' | 'gateway' | 'gatewayAgent' | 'operator' | 'aggregator', string>
@@ -54,7 +68,7 @@ export type LocalNetwork = {
   readonly children: Record<'chain' | 'gateway' | 'operator' | 'relay' | 'aggregator', Child>
   deployment(): Deployment
   account(name: AccountName): HDAccount
-  wallet(name: AccountName): WalletClient
+  wallet(name: AccountName): LocalWallet
   /** Starts the aggregator again after it was killed. */
   restartAggregator(): Promise<void>
   kill(child: Child): Promise<void>
@@ -155,6 +169,8 @@ async function startAll(
   step('contracts deployed', `settlement ${deployment.settlement}, ${deployGas} gas`)
 
   await approve(client, wallet('deployer'), deployment)
+  await depositBond(client, wallet('operator'), deployment)
+  step('bond deposited', `${BOND_UNITS / 1_000_000n} OPG by the operator`)
   const { chainId, registry, settlement } = deployment
   const gateway = startRole('gateway', 'gateway/main.ts', {
     listen: { host: HOST, port: port.gateway },
@@ -272,44 +288,63 @@ function firstError(output: string): string {
 }
 
 /** Approves what this checkout measures as. */
-async function approve(client: PublicClient, deployer: WalletClient, { registry }: Deployment): Promise<void> {
+async function approve(client: PublicClient, wallet: LocalWallet, deployment: Deployment): Promise<void> {
   const pcrs = measureSources(REPOSITORY)
   const pcr = (index: number) => pcrs.get(index) ?? new Uint8Array(48)
-  const hash = await deployer.writeContract({
-    address: registry,
+  const measurement = measurementOf('development', pcr(0), pcr(1), pcr(2))
+  const { state } = await advanceApproval(
+    { client, wallet, ...deployment },
+    { role: ENCLAVE_ROLE.gateway, measurement },
+  )
+  if (state !== 'approved') throw new StartError('the timelock of a local chain must not wait')
+}
+
+async function depositBond(client: PublicClient, wallet: LocalWallet, deployment: Deployment): Promise<void> {
+  await grant(client, wallet, deployment.token, deployment.registry, BOND_UNITS)
+  const hash = await wallet.writeContract({
+    address: deployment.registry,
     abi: enclaveRegistryAbi,
-    functionName: 'approveMeasurement',
-    args: [GATEWAY_ROLE, measurementOf('development', pcr(0), pcr(1), pcr(2))],
-    chain: deployer.chain ?? null,
-    account: deployer.account ?? null,
+    functionName: 'depositBond',
+    args: [wallet.account.address, BOND_UNITS],
   })
-  await client.waitForTransactionReceipt({ hash })
+  await mined(client, hash, 'the bond deposit')
 }
 
 async function sponsor(
   client: PublicClient,
-  wallet: WalletClient,
+  wallet: LocalWallet,
   { token, vault }: Deployment,
   enclave: Hex,
 ): Promise<void> {
-  const amount = SPONSORED_UNITS * 1_000_000_000_000n
-  const { account, chain } = wallet
-  if (account === undefined) throw new StartError('the sponsor has no account')
-  const common = { account, chain: chain ?? null } as const
-  const mint = { address: token, abi: testOPGAbi, functionName: 'mint', args: [account.address, amount] } as const
-  const approval = { address: token, abi: testOPGAbi, functionName: 'approve', args: [vault, amount] } as const
-  const deposit = {
+  await grant(client, wallet, token, vault, SPONSORED_UNITS)
+  const hash = await wallet.writeContract({
     address: vault,
     abi: creditVaultAbi,
     functionName: 'sponsorEnclave',
     args: [enclave, SPONSORED_UNITS],
-  } as const
-  await client.waitForTransactionReceipt({ hash: await wallet.writeContract({ ...mint, ...common }) })
-  await client.waitForTransactionReceipt({ hash: await wallet.writeContract({ ...approval, ...common }) })
-  const receipt = await client.waitForTransactionReceipt({
-    hash: await wallet.writeContract({ ...deposit, ...common }),
   })
-  if (receipt.status !== 'success') throw new StartError('the sponsor deposit was reverted')
+  await mined(client, hash, 'the sponsor deposit')
+}
+
+/** Gives an account test tokens and lets `spender` take them. */
+async function grant(
+  client: PublicClient,
+  wallet: LocalWallet,
+  token: Hex,
+  spender: Hex,
+  units: bigint,
+): Promise<void> {
+  const amount = units * 1_000_000_000_000n
+  const contract = { address: token, abi: testOPGAbi } as const
+  const mint = await wallet.writeContract({ ...contract, functionName: 'mint', args: [wallet.account.address, amount] })
+  await mined(client, mint, 'the minting of test tokens')
+  const approval = await wallet.writeContract({ ...contract, functionName: 'approve', args: [spender, amount] })
+  await mined(client, approval, 'the approval of test tokens')
+}
+
+async function mined(client: PublicClient, hash: Hex, what: string): Promise<void> {
+  const { status } = await client.waitForTransactionReceipt({ hash })
+  if (status !== 'success') throw new StartError(`${what} was reverted`)
 }
 
 async function readEnclave(gatewayUrl: string): Promise<Hex> {

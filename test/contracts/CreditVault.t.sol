@@ -5,9 +5,10 @@ import {Ownable} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {CreditVault} from "../../contracts/CreditVault.sol";
+import {OpgTransfer} from "../../contracts/libraries/OpgTransfer.sol";
 import {ICreditVault} from "../../contracts/interfaces/ICreditVault.sol";
 import {IReceiptSettlement} from "../../contracts/interfaces/IReceiptSettlement.sol";
-import {EnclaveId, Units} from "../../contracts/types/Types.sol";
+import {EnclaveId, EnclaveRole, Units} from "../../contracts/types/Types.sol";
 import {BlocklistToken, ReentrantToken} from "./support/OddTokens.sol";
 import {TestOPG} from "./support/TestOPG.sol";
 import {Stage} from "./utils/Stage.sol";
@@ -20,15 +21,17 @@ contract CreditVaultTest is Stage {
     /// Everything anew over another token, with one gateway registered.
     function _deployOver(string memory oddToken) private returns (EnclaveId gateway) {
         _deploy(PROTOCOL_BPS, SETTLER_BPS);
+        registry = _newRegistry(0, true);
+        registry.approveMeasurement(EnclaveRole.Gateway, MEASUREMENT);
+        // Its bond is in a token that can be had.
+        gateway = _gateway(0);
         token = TestOPG(_create(string.concat("test/contracts/support/OddTokens.sol/", oddToken), ""));
         vault = CreditVault(_create("contracts/CreditVault.sol/CreditVault", abi.encode(this, token)));
         _bindSettlement();
-        gateway = _gateway(0);
         vault.openKeyset(KEYSET, WRITER);
     }
 
     function _bindSettlement() private {
-        registry = _newRegistry(0, 0, true);
         settlement = _newSettlement(PROTOCOL_BPS, SETTLER_BPS);
         _bindAndApprove();
     }
@@ -113,9 +116,9 @@ contract CreditVaultTest is Stage {
     function test_deposits_RefuseNothing() public {
         EnclaveId gateway = _gateway(0);
         vault.openKeyset(KEYSET, WRITER);
-        vm.expectRevert(ICreditVault.VaultZeroAmount.selector);
+        vm.expectRevert(OpgTransfer.OpgZeroAmount.selector);
         vault.sponsorEnclave(gateway, Units.wrap(0));
-        vm.expectRevert(ICreditVault.VaultZeroAmount.selector);
+        vm.expectRevert(OpgTransfer.OpgZeroAmount.selector);
         vault.sponsorKeyset(KEYSET, Units.wrap(0));
     }
 
@@ -174,7 +177,7 @@ contract CreditVaultTest is Stage {
     function test_deposits_RefuseATokenThatKeepsAFee() public {
         EnclaveId gateway = _deployOver("FeeOnTransferToken");
         bytes memory refusal = abi.encodeWithSelector(
-            ICreditVault.VaultTokenMovedOtherAmount.selector, 100 * UNIT, 99 * UNIT
+            OpgTransfer.OpgMovedOtherAmount.selector, 100 * UNIT, 99 * UNIT
         );
         _assertDepositsRefused(gateway, refusal);
     }
@@ -182,7 +185,7 @@ contract CreditVaultTest is Stage {
     function test_deposits_RefuseATokenThatGivesTooMuch() public {
         EnclaveId gateway = _deployOver("GenerousToken");
         bytes memory refusal = abi.encodeWithSelector(
-            ICreditVault.VaultTokenMovedOtherAmount.selector, 100 * UNIT, 100 * UNIT + 1
+            OpgTransfer.OpgMovedOtherAmount.selector, 100 * UNIT, 100 * UNIT + 1
         );
         _assertDepositsRefused(gateway, refusal);
     }

@@ -5,7 +5,8 @@ import {EnclaveRegistry} from "../../contracts/EnclaveRegistry.sol";
 import {TestVerifier} from "./support/TestVerifier.sol";
 import {IEnclaveRegistry} from "../../contracts/interfaces/IEnclaveRegistry.sol";
 import {IEvidenceVerifier} from "../../contracts/interfaces/IEvidenceVerifier.sol";
-import {EnclaveId, EnclaveRole, EnclaveState, MeasurementId} from "../../contracts/types/Types.sol";
+import {EnclaveId, EnclaveRole, EnclaveState, MeasurementId, Units} from "../../contracts/types/Types.sol";
+import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
 import {Ownable} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {PlainHash} from "./utils/PlainHash.sol";
 import {Stage} from "./utils/Stage.sol";
@@ -45,7 +46,7 @@ contract EnclaveRegistryTest is Stage {
     function test_constructor_RefusesNoVerifier() public {
         verifier = TestVerifier(address(0));
         vm.expectRevert(IEnclaveRegistry.RegistryZeroAddress.selector);
-        _newRegistry(0, 0, true);
+        _newRegistry(0, true);
     }
 
     function test_bindSettlement_BindsOnce() public {
@@ -56,7 +57,7 @@ contract EnclaveRegistryTest is Stage {
     }
 
     function test_bindSettlement_RefusesZeroAddress() public {
-        EnclaveRegistry unbound = _newRegistry(0, 0, true);
+        EnclaveRegistry unbound = _newRegistry(0, true);
         vm.expectRevert(IEnclaveRegistry.RegistryZeroAddress.selector);
         unbound.bindSettlement(address(0));
     }
@@ -65,10 +66,14 @@ contract EnclaveRegistryTest is Stage {
         bytes memory refusal = abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, STRANGER);
         vm.startPrank(STRANGER);
         vm.expectRevert(refusal);
-        registry.bindSettlement(address(1));
-        vm.expectRevert(refusal);
         registry.approveMeasurement(EnclaveRole.Gateway, OTHER);
         vm.expectRevert(refusal);
+        registry.setGuardian(STRANGER);
+        vm.expectRevert(
+            abi.encodeWithSelector(IEnclaveRegistry.RegistryNotDeployer.selector, address(this), STRANGER)
+        );
+        registry.bindSettlement(address(1));
+        vm.expectRevert(abi.encodeWithSelector(IEnclaveRegistry.RegistryNotGuardian.selector, GUARDIAN, STRANGER));
         registry.revokeMeasurement(EnclaveRole.Gateway, MEASUREMENT);
         vm.stopPrank();
     }
@@ -80,15 +85,57 @@ contract EnclaveRegistryTest is Stage {
         registry.approveMeasurement(EnclaveRole.None, OTHER);
     }
 
-    function test_approveMeasurement_TakesEffectAfterItsDelay() public {
-        EnclaveRegistry slow = _newRegistry(2 days, 0, true);
-        slow.approveMeasurement(EnclaveRole.Gateway, OTHER);
-        vm.warp(START + 2 days - 1);
-        assertTrue(!slow.isApproved(EnclaveRole.Gateway, OTHER), "too early");
-        slow.approveMeasurement(EnclaveRole.Gateway, OTHER);
-        vm.warp(START + 2 days);
-        assertTrue(slow.isApproved(EnclaveRole.Gateway, OTHER), "approving again keeps the earlier date");
-        assertTrue(!slow.isApproved(EnclaveRole.Issuer, OTHER), "for one role only");
+    function test_approveMeasurement_ApprovesForOneRole() public {
+        registry.approveMeasurement(EnclaveRole.Gateway, OTHER);
+        assertTrue(registry.isApproved(EnclaveRole.Gateway, OTHER), "gateway");
+        assertTrue(!registry.isApproved(EnclaveRole.Issuer, OTHER), "issuer");
+    }
+
+    function test_approveMeasurement_WaitsInTheOwnersTimelock() public {
+        TimelockController timelock = _timelock(2 days);
+        registry.transferOwnership(address(timelock));
+        _execute(timelock, abi.encodeCall(registry.acceptOwnership, ()));
+        bytes memory approval = abi.encodeCall(registry.approveMeasurement, (EnclaveRole.Gateway, OTHER));
+        timelock.schedule(address(registry), 0, approval, 0, 0, 2 days);
+        vm.warp(_now() + 2 days - 1);
+        vm.expectPartialRevert(TimelockController.TimelockUnexpectedOperationState.selector);
+        timelock.execute(address(registry), 0, approval, 0, 0);
+        vm.warp(_now() + 1);
+        vm.prank(STRANGER);
+        timelock.execute(address(registry), 0, approval, 0, 0);
+        assertTrue(registry.isApproved(EnclaveRole.Gateway, OTHER), "anyone executes what is due");
+        vm.prank(GUARDIAN);
+        registry.revokeMeasurement(EnclaveRole.Gateway, OTHER);
+        assertTrue(!registry.isApproved(EnclaveRole.Gateway, OTHER), "the guardian need not wait");
+    }
+
+    /// As the deployment makes it: the test proposes, anyone executes, nobody administers.
+    function _timelock(uint256 delay) private returns (TimelockController) {
+        address[] memory proposers = new address[](1);
+        proposers[0] = address(this);
+        bytes memory arguments = abi.encode(delay, proposers, new address[](1), address(0));
+        return TimelockController(
+            payable(_create(
+                    "@openzeppelin/contracts/governance/TimelockController.sol/TimelockController", arguments
+                ))
+        );
+    }
+
+    function _execute(TimelockController timelock, bytes memory call) private {
+        timelock.schedule(address(registry), 0, call, 0, 0, timelock.getMinDelay());
+        vm.warp(_now() + timelock.getMinDelay());
+        timelock.execute(address(registry), 0, call, 0, 0);
+    }
+
+    function test_setGuardian_ReplacesWhoRevokes() public {
+        vm.expectRevert(IEnclaveRegistry.RegistryZeroAddress.selector);
+        registry.setGuardian(address(0));
+        registry.setGuardian(STRANGER);
+        vm.prank(STRANGER);
+        registry.revokeMeasurement(EnclaveRole.Gateway, MEASUREMENT);
+        vm.expectRevert(abi.encodeWithSelector(IEnclaveRegistry.RegistryNotGuardian.selector, STRANGER, GUARDIAN));
+        vm.prank(GUARDIAN);
+        registry.revokeMeasurement(EnclaveRole.Issuer, MEASUREMENT);
     }
 
     function test_revokeMeasurement_TakesEffectAtOnce() public {
@@ -175,7 +222,7 @@ contract EnclaveRegistryTest is Stage {
     }
 
     function test_register_RefusesAStatementForAnotherRegistry() public {
-        EnclaveRegistry other = _newRegistry(0, 0, true);
+        EnclaveRegistry other = _newRegistry(0, true);
         IEnclaveRegistry.EnclaveStatement memory statement = _gatewayStatement();
         bytes memory hints = _hints(_result(statement));
         bytes memory possession = _signature(KEY, registry.statementDigest(statement));
@@ -229,7 +276,7 @@ contract EnclaveRegistryTest is Stage {
     }
 
     function test_register_RefusesDevelopmentEvidenceUnlessDeployedForIt() public {
-        registry = _newRegistry(0, 0, false);
+        registry = _newRegistry(0, false);
         registry.approveMeasurement(EnclaveRole.Gateway, MEASUREMENT);
         IEnclaveRegistry.EnclaveStatement memory statement = _gatewayStatement();
         IEvidenceVerifier.AttestationResult memory result = _result(statement);
@@ -251,6 +298,31 @@ contract EnclaveRegistryTest is Stage {
         assertEq(registry.enclaveCount(), 1, "count");
         assertEq(registry.keyConfigsOf(enclave)[0].expiresAt, START + registry.LIFETIME(), "a key grows no younger");
         assertEq(registry.keyConfigsOf(enclave)[1].hash, 0, "no further key");
+    }
+
+    function test_register_AgainWithTheSameOrOlderEvidenceChangesNothing() public {
+        EnclaveId enclave = _gateway(0);
+        IEnclaveRegistry.EnclaveStatement memory statement = _gatewayStatement();
+        IEvidenceVerifier.AttestationResult memory result = _result(statement);
+        uint64 locked = Units.unwrap(registry.bondOf(OPERATOR).locked);
+        vm.warp(START + 1 hours);
+        vm.recordLogs();
+        _register(statement, KEY, result);
+        result.issuedAt -= 1;
+        result.certificates = new bytes32[](0);
+        _register(statement, KEY, result);
+        assertEq(vm.getRecordedLogs().length, 0, "no event");
+        assertEq(registry.enclaveOf(enclave).endsAt, START + registry.LIFETIME(), "end");
+        assertEq(Units.unwrap(registry.bondOf(OPERATOR).locked), locked, "no second bond");
+    }
+
+    function test_register_RenewsUpToTheLastSecondWithoutAGap() public {
+        EnclaveId enclave = _gateway(0);
+        vm.warp(START + registry.LIFETIME() - 1);
+        _gateway(0);
+        vm.warp(START + registry.LIFETIME());
+        _assertState(enclave, EnclaveState.Active);
+        assertEq(registry.enclaveOf(enclave).endsAt, START + 2 * registry.LIFETIME() - 1, "end");
     }
 
     function test_register_AgainRefusesAChangedOperatorOrRole() public {
@@ -352,6 +424,45 @@ contract EnclaveRegistryTest is Stage {
         registry.retire(enclave);
     }
 
+    function test_invalidateCertificate_EndsAnEnclaveOfARevokedCertificate() public {
+        EnclaveId enclave = _gateway(0);
+        bytes32[] memory certificates = _certificates();
+        vm.expectRevert(abi.encodeWithSelector(IEnclaveRegistry.RegistryNothingToInvalidate.selector, enclave));
+        registry.invalidateCertificate(enclave, certificates, 0);
+        verifier.revoke(certificates[0]);
+        vm.expectRevert(abi.encodeWithSelector(IEnclaveRegistry.RegistryNothingToInvalidate.selector, enclave));
+        registry.invalidateCertificate(enclave, certificates, 1);
+        vm.prank(STRANGER);
+        registry.invalidateCertificate(enclave, certificates, 0);
+        _assertState(enclave, EnclaveState.Retired);
+        assertTrue(registry.enclaveOf(enclave).isBonded, "nothing is slashed");
+    }
+
+    function test_invalidateCertificate_RefusesCertificatesThatTheEnclaveDoesNotStandOn() public {
+        EnclaveId enclave = _gateway(0);
+        bytes32[] memory others = new bytes32[](1);
+        others[0] = _certificates()[0];
+        verifier.revoke(others[0]);
+        vm.expectRevert(abi.encodeWithSelector(IEnclaveRegistry.RegistryOtherCertificates.selector, enclave));
+        registry.invalidateCertificate(enclave, others, 0);
+    }
+
+    function test_invalidateCertificate_GoesByTheNewestEvidence() public {
+        EnclaveId enclave = _gateway(0);
+        bytes32[] memory former = _certificates();
+        vm.warp(START + 1 days);
+        IEnclaveRegistry.EnclaveStatement memory statement = _gatewayStatement();
+        IEvidenceVerifier.AttestationResult memory result = _result(statement);
+        result.certificates[1] = keccak256("next leaf");
+        _register(statement, KEY, result);
+        verifier.revoke(former[1]);
+        vm.expectRevert(abi.encodeWithSelector(IEnclaveRegistry.RegistryOtherCertificates.selector, enclave));
+        registry.invalidateCertificate(enclave, former, 1);
+        verifier.revoke(result.certificates[1]);
+        registry.invalidateCertificate(enclave, result.certificates, 1);
+        _assertState(enclave, EnclaveState.Retired);
+    }
+
     function test_invalidate_EndsAnEnclaveOfARevokedMeasurement() public {
         EnclaveId enclave = _gateway(0);
         vm.expectRevert(abi.encodeWithSelector(IEnclaveRegistry.RegistryNothingToInvalidate.selector, enclave));
@@ -370,9 +481,9 @@ contract EnclaveRegistryTest is Stage {
                 IEnclaveRegistry.RegistryNotSettlement.selector, address(settlement), address(this)
             )
         );
-        registry.markCompromised(enclave);
+        registry.markCompromised(enclave, STRANGER);
         vm.prank(address(settlement));
-        registry.markCompromised(enclave);
+        registry.markCompromised(enclave, STRANGER);
         _assertState(enclave, EnclaveState.Compromised);
         _closeAll();
         _assertState(enclave, EnclaveState.Compromised);
@@ -382,7 +493,7 @@ contract EnclaveRegistryTest is Stage {
         EnclaveId enclave = EnclaveId.wrap(vm.addr(KEY));
         vm.expectRevert(abi.encodeWithSelector(IEnclaveRegistry.RegistryEnclaveUnknown.selector, enclave));
         vm.prank(address(settlement));
-        registry.markCompromised(enclave);
+        registry.markCompromised(enclave, STRANGER);
     }
 
     // Key configurations
@@ -407,7 +518,7 @@ contract EnclaveRegistryTest is Stage {
     }
 
     function test_announceKeyConfigs_WaitsForItsDelay() public {
-        registry = _newRegistry(0, 1 hours, true);
+        registry = _newRegistry(1 hours, true);
         registry.approveMeasurement(EnclaveRole.Gateway, MEASUREMENT);
         EnclaveId enclave = _gateway(0);
         _announce(keccak256("second"));

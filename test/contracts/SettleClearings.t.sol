@@ -148,7 +148,7 @@ contract SettleClearingsTest is Stage {
     function test_settle_RefusesAClearingWhen_IssuerIsCompromised() public {
         SignedClearing memory clearing = _clearing(500, 300, gateway, 300);
         vm.prank(address(settlement));
-        registry.markCompromised(EnclaveId.wrap(vm.addr(ISSUER_KEY)));
+        registry.markCompromised(EnclaveId.wrap(vm.addr(ISSUER_KEY)), STRANGER);
         _assertRefused(clearing, IReceiptSettlement.ClearingRefusal.IssuerEnded);
     }
 

@@ -23,6 +23,7 @@ import { type HDAccount, mnemonicToAccount } from 'viem/accounts'
 import { hardhat } from 'viem/chains'
 import type { Deployment } from '#chain/deployment.ts'
 import { creditVaultAbi, enclaveRegistryAbi, testOPGAbi } from '#chain/generated/abis.ts'
+import { advanceApproval } from '#chain/timelock.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { ENCLAVE_ROLE, type EnclaveRole, hashStatement } from '#protocol/evidence/statement.ts'
 import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
@@ -39,6 +40,8 @@ const ACCOUNTS = { deployer: 0, operator: 2, settler: 3, protocol: 4, stranger: 
 export const TEST_MEASUREMENT: Hex = `0x${'4d'.repeat(32)}`
 /** Base units of the token in one unit. */
 const UNIT_AMOUNT = 10n ** 12n
+/** Bond of every test enclave. */
+export const TEST_BOND_UNITS = 1_000n
 
 export type TestAccount = keyof typeof ACCOUNTS
 
@@ -120,6 +123,10 @@ async function deployModules(
     verifier: addressOf(verifier),
     protocol: account('protocol').address,
     token: addressOf(token),
+    proposer: account('deployer').address,
+    guardian: account('deployer').address,
+    gatewayBond: TEST_BOND_UNITS,
+    issuerBond: TEST_BOND_UNITS,
     approvalDelay: 0,
     keyConfigsDelay: 0,
     allowsDevelopment: true,
@@ -135,6 +142,7 @@ async function deployModules(
     token: addressOf(token),
     inference: addressOf(deployed.inference),
     bounty: addressOf(deployed.bounty),
+    timelock: addressOf(deployed.timelock),
     verifier: addressOf(verifier),
     fromBlock: 0n,
   }
@@ -159,13 +167,9 @@ export async function registerTestEnclave(
     keyConfigs: `0x${'6b'.repeat(32)}` as Hex,
     operator: chain.account('operator').address,
   } as const
-  const deployer = chain.wallet('deployer')
-  const approval = await deployer.writeContract({
-    ...registry,
-    functionName: 'approveMeasurement',
-    args: [statement.role, TEST_MEASUREMENT],
-  })
-  await client.waitForTransactionReceipt({ hash: approval })
+  const access = { client, wallet: chain.wallet('deployer'), ...addresses }
+  await advanceApproval(access, { role: statement.role, measurement: TEST_MEASUREMENT })
+  await depositBond(chain, statement.operator, TEST_BOND_UNITS)
   const digest = hashStatement(statement, addresses)
   const document: Hex = '0x01'
   const registration = await chain.wallet('operator').writeContract({
@@ -183,6 +187,7 @@ const RESULT_FIELDS = [
   { name: 'userData', type: 'bytes32' },
   { name: 'issuedAt', type: 'uint64' },
   { name: 'validUntil', type: 'uint64' },
+  { name: 'certificates', type: 'bytes32[]' },
   { name: 'development', type: 'bool' },
 ] as const
 
@@ -194,28 +199,49 @@ async function resultHints(chain: LocalChain, userData: Hex): Promise<Hex> {
     userData,
     issuedAt: timestamp,
     validUntil: timestamp + 86_400n,
+    certificates: [],
     development: true,
   }
   return encodeAbiParameters([{ type: 'tuple', components: RESULT_FIELDS }], [result])
 }
 
 async function sponsor(chain: LocalChain, enclave: Hex, units: bigint): Promise<void> {
-  const { addresses, client } = chain
+  const { vault } = chain.addresses
+  await grant(chain, vault, units)
+  const args = [enclave, units] as const
   const wallet = chain.wallet('deployer')
-  const token = { address: addresses.token, abi: testOPGAbi } as const
+  const hash = await wallet.writeContract({ address: vault, abi: creditVaultAbi, functionName: 'sponsorEnclave', args })
+  await chain.client.waitForTransactionReceipt({ hash })
+}
+
+/** Adds to what `operator` has put behind its enclaves, in the registry or another one. */
+export async function depositBond(
+  chain: LocalChain,
+  operator: Hex,
+  units: bigint,
+  registry: Hex = chain.addresses.registry,
+): Promise<void> {
+  await grant(chain, registry, units)
+  const args = [operator, units] as const
+  const wallet = chain.wallet('deployer')
+  const hash = await wallet.writeContract({
+    address: registry,
+    abi: enclaveRegistryAbi,
+    functionName: 'depositBond',
+    args,
+  })
+  await chain.client.waitForTransactionReceipt({ hash })
+}
+
+/** Mints the deployer test tokens and lets `spender` take them. */
+async function grant(chain: LocalChain, spender: Hex, units: bigint): Promise<void> {
+  const wallet = chain.wallet('deployer')
+  const token = { address: chain.addresses.token, abi: testOPGAbi } as const
   const amount = units * UNIT_AMOUNT
-  const calls = [
-    () => wallet.writeContract({ ...token, functionName: 'mint', args: [wallet.account.address, amount] }),
-    () => wallet.writeContract({ ...token, functionName: 'approve', args: [addresses.vault, amount] }),
-    () =>
-      wallet.writeContract({
-        address: addresses.vault,
-        abi: creditVaultAbi,
-        functionName: 'sponsorEnclave',
-        args: [enclave, units],
-      }),
-  ]
-  for (const call of calls) await client.waitForTransactionReceipt({ hash: await call() })
+  const mint = await wallet.writeContract({ ...token, functionName: 'mint', args: [wallet.account.address, amount] })
+  await chain.client.waitForTransactionReceipt({ hash: mint })
+  const approval = await wallet.writeContract({ ...token, functionName: 'approve', args: [spender, amount] })
+  await chain.client.waitForTransactionReceipt({ hash: approval })
 }
 
 function addressOf(contract: unknown): Hex {

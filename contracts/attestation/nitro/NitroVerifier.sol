@@ -51,6 +51,7 @@ contract NitroVerifier is IEvidenceVerifier, Ownable2Step {
     /// its twin.
     mapping(bytes32 id => Authority) private _authorities;
     /// By keccak256(keccak256(issuer's Name), serial). A set that only grows: nothing brings a revoked certificate back.
+    /// @inheritdoc IEvidenceVerifier
     mapping(bytes32 revocationId => bool) public isRevoked;
 
     event AuthorityCached(bytes32 indexed id, bytes32 indexed revocationId, uint40 notAfter);
@@ -89,7 +90,7 @@ contract NitroVerifier is IEvidenceVerifier, Ownable2Step {
         NitroDocument.Document memory document = NitroDocument.parse(evidence);
         Es384.Session memory session = Es384.open(_crypto);
         uint256 validUntil;
-        (session.key, validUntil) = _verifyChain(evidence, document, session, hints);
+        (validUntil, result.certificates) = _verifyChain(evidence, document, session, hints);
         check(Es384.verifyDocument(session, evidence, document, hints), EvidenceCode.BAD_DOCUMENT_SIGNATURE);
         check(session.used == hints.length, EvidenceCode.HINTS_LENGTH);
         result.measurement = _measurement(evidence, document);
@@ -100,13 +101,14 @@ contract NitroVerifier is IEvidenceVerifier, Ownable2Step {
         result.development = IS_DEVELOPMENT;
     }
 
-    /// Walks from the root to the leaf and answers the leaf's key and the end of the chain's validity.
+    /// Walks from the root to the leaf, leaves the leaf's key in the session, and answers the end of the chain's validity and the ids of its
+    /// certificates.
     function _verifyChain(
         bytes calldata evidence,
         NitroDocument.Document memory document,
         Es384.Session memory session,
         bytes calldata hints
-    ) private returns (bytes32[3] memory, uint256 validUntil) {
+    ) private returns (uint256 validUntil, bytes32[] memory certificates) {
         NitroDocument.Span memory span = document.bundle[0];
         check(keccak256(evidence[span.start:span.end]) == ROOT_HASH, EvidenceCode.ROOT_NOT_PINNED);
         Authority memory parent = _root;
@@ -115,12 +117,15 @@ contract NitroVerifier is IEvidenceVerifier, Ownable2Step {
         _requirePathLength(parent, count - 1);
         _requireValid(parent.notBefore, parent.notAfter);
         validUntil = parent.notAfter;
+        // The bundle's without the root, and the leaf's.
+        certificates = new bytes32[](count);
         for (uint256 i = 1; i < count; i++) {
             (id, parent) = _authority(evidence, document.bundle[i], id, parent, session, hints);
             // `i` is below `count`.
             _requirePathLength(parent, count - 1 - i);
             _requireValid(parent.notBefore, parent.notAfter);
             check(!isRevoked[parent.revocationId], EvidenceCode.CERTIFICATE_REVOKED);
+            certificates[i - 1] = parent.revocationId;
             if (parent.notAfter < validUntil) validUntil = parent.notAfter;
         }
         X509.Certificate memory leaf = X509.parse(evidence, document.certificate.start, document.certificate.end);
@@ -130,7 +135,8 @@ contract NitroVerifier is IEvidenceVerifier, Ownable2Step {
         _requireValid(leaf.notBefore, leaf.notAfter);
         check(!isRevoked[leaf.revocationId], EvidenceCode.CERTIFICATE_REVOKED);
         if (leaf.notAfter < validUntil) validUntil = leaf.notAfter;
-        return (Es384.keyAt(evidence, leaf.key), validUntil);
+        certificates[count - 1] = leaf.revocationId;
+        session.key = Es384.keyAt(evidence, leaf.key);
     }
 
     /// The CA certificate in `span` under `parent`: from the cache, or verified and cached.

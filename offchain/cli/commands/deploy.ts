@@ -11,6 +11,8 @@ export const deploy: Command = {
 
   --network NAME       a network of hardhat.config.ts
   --protocol ADDRESS   who draws the protocol's share
+  --proposer ADDRESS   who proposes reference values to the timelock; the deployer on local chains
+  --guardian ADDRESS   who revokes reference values and certificates at once; the deployer on local chains
   --token ADDRESS      OPG; left out on local chains only, where a test token is deployed
   --development-root FILE   accept evidence under this root instead of AWS's; local chains only
   --out FILE           where the deployment file goes (.sealpath/deployment.json)
@@ -24,13 +26,17 @@ Resumable: run it again after an interruption. Works in a checkout of the reposi
         'development-root': { type: 'string' },
         protocol: { type: 'string' },
         token: { type: 'string' },
+        proposer: { type: 'string' },
+        guardian: { type: 'string' },
         out: { type: 'string' },
       },
     })
     if (values.network === undefined) throw new UsageError('give --network')
     if (values.protocol === undefined) throw new UsageError('give --protocol')
     addressOf(values.protocol, '--protocol')
-    if (values.token !== undefined) addressOf(values.token, '--token')
+    for (const name of ['token', 'proposer', 'guardian'] as const) {
+      if (values[name] !== undefined) addressOf(values[name], `--${name}`)
+    }
     const script = fileURLToPath(new URL('../../../scripts/deploy.ts', import.meta.url))
     if (!existsSync(script)) {
       throw new Error('deploying needs a checkout of the repository: clone it, run npm ci, and call this command there')

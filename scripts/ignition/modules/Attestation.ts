@@ -4,13 +4,13 @@ import type { IgnitionModule, NamedArtifactContractDeploymentFuture } from '@nom
 
 type AttestationContracts = { verifier: NamedArtifactContractDeploymentFuture<'NitroVerifier'> }
 
-/** Parameters: root (NitroVerifier.Root), isDevelopment. The deployer may revoke certificates until the deploy script hands that on. */
+/** Parameters: guardian (revokes certificates at once), root (NitroVerifier.Root), isDevelopment. */
 const Attestation: IgnitionModule<'Attestation', string, AttestationContracts> = buildModule('Attestation', (m) => {
   const table = m.contract('P384Table')
   const p384 = m.contract('P384Verifier', [table])
   const sha384 = m.contract('Sha384')
   const verifier = m.contract('NitroVerifier', [
-    m.getAccount(0),
+    m.getParameter<string>('guardian'),
     p384,
     sha384,
     m.getParameter('root'),

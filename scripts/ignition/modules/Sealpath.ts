@@ -1,10 +1,11 @@
-/** Deployment of the whole protocol: registry, vault, settlement, the view of proofs, and the example that pays a bounty. @module */
+/** Deployment of the whole protocol: its timelock, registry, vault, settlement, the view of proofs, and the example that pays a bounty. @module */
 import { buildModule } from '@nomicfoundation/hardhat-ignition/modules'
 import type { IgnitionModule, NamedArtifactContractDeploymentFuture } from '@nomicfoundation/ignition-core'
 
 type Deployed<Name extends string> = NamedArtifactContractDeploymentFuture<Name>
 
 type SealpathContracts = {
+  timelock: Deployed<'TimelockController'>
   registry: Deployed<'EnclaveRegistry'>
   vault: Deployed<'CreditVault'>
   settlement: Deployed<'ReceiptSettlement'>
@@ -12,19 +13,35 @@ type SealpathContracts = {
   bounty: Deployed<'FixedPromptBounty'>
 }
 
-/** The deployer owns registry and vault until the deploy script hands them on. Parameters: protocol, verifier (an IEvidenceVerifier), token, approvalDelay, keyConfigsDelay, allowsDevelopment, protocolBps, settlerBps. */
-const Sealpath: IgnitionModule<'Sealpath', string, SealpathContracts> = buildModule('Sealpath', (m) => {
-  const owner = m.getAccount(0)
-  const token = m.getParameter<string>('token')
+const ANYONE = '0x0000000000000000000000000000000000000000'
+const NOBODY = ANYONE
 
-  const registry = m.contract('EnclaveRegistry', [
-    owner,
-    m.getParameter<string>('verifier'),
+/**
+ * The timelock owns the registry from its first block: `proposer` proposes, anyone executes after `approvalDelay` seconds, nobody administers.
+ * Parameters: proposer, guardian, protocol, verifier (an IEvidenceVerifier), token, approvalDelay, protocolBps, settlerBps, and
+ * keyConfigsDelay, allowsDevelopment, gatewayBond, issuerBond of `EnclaveRegistry.Terms`. The deployer owns the vault.
+ */
+const Sealpath: IgnitionModule<'Sealpath', string, SealpathContracts> = buildModule('Sealpath', (m) => {
+  const token = m.getParameter<string>('token')
+  const timelock = m.contract('TimelockController', [
     m.getParameter('approvalDelay'),
-    m.getParameter('keyConfigsDelay'),
-    m.getParameter('allowsDevelopment'),
+    [m.getParameter<string>('proposer')],
+    [ANYONE],
+    NOBODY,
   ])
-  const vault = m.contract('CreditVault', [owner, token])
+  const registry = m.contract('EnclaveRegistry', [
+    timelock,
+    m.getParameter<string>('guardian'),
+    m.getParameter<string>('verifier'),
+    token,
+    {
+      keyConfigsDelay: m.getParameter('keyConfigsDelay'),
+      allowsDevelopment: m.getParameter('allowsDevelopment'),
+      gatewayBond: m.getParameter('gatewayBond'),
+      issuerBond: m.getParameter('issuerBond'),
+    },
+  ])
+  const vault = m.contract('CreditVault', [m.getAccount(0), token])
   const settlement = m.contract('ReceiptSettlement', [
     registry,
     vault,
@@ -37,7 +54,7 @@ const Sealpath: IgnitionModule<'Sealpath', string, SealpathContracts> = buildMod
 
   const inference = m.contract('InferenceVerifier', [settlement, registry])
   const bounty = m.contract('FixedPromptBounty', [settlement, registry, token])
-  return { registry, vault, settlement, inference, bounty }
+  return { timelock, registry, vault, settlement, inference, bounty }
 })
 
 export default Sealpath

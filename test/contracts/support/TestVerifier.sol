@@ -7,6 +7,13 @@ import {IEvidenceVerifier} from "../../../contracts/interfaces/IEvidenceVerifier
 /// Answers the attestation result that a test puts into the hints: for tests of what the registry does with results. Whole-network tests
 /// use NitroVerifier.
 contract TestVerifier is IEvidenceVerifier {
+    /// @inheritdoc IEvidenceVerifier
+    mapping(bytes32 certificate => bool) public isRevoked;
+
+    function revoke(bytes32 certificate) external {
+        isRevoked[certificate] = true;
+    }
+
     function hintsFor(AttestationResult calldata result) external pure returns (bytes memory) {
         return abi.encode(result);
     }

@@ -33,10 +33,13 @@ abstract contract Stage is Check {
     uint256 internal constant UNIT = 1e12;
     uint16 internal constant PROTOCOL_BPS = 500;
     uint16 internal constant SETTLER_BPS = 100;
+    uint64 internal constant GATEWAY_BOND = 100;
+    uint64 internal constant ISSUER_BOND = 1_000;
 
     address internal constant OPERATOR = address(0x0909);
     address internal constant PROTOCOL = address(0x9707);
     address internal constant SETTLER = address(0x5E77);
+    address internal constant GUARDIAN = address(0x6A2D);
     address internal constant SPONSOR = address(0x5905);
     address internal constant STRANGER = address(0x57A9);
 
@@ -58,7 +61,7 @@ abstract contract Stage is Check {
         vm.warp(START);
         token = TestOPG(_create("test/contracts/support/TestOPG.sol/TestOPG", ""));
         verifier = TestVerifier(_create("test/contracts/support/TestVerifier.sol/TestVerifier", ""));
-        registry = _newRegistry(0, 0, true);
+        registry = _newRegistry(0, true);
         vault = CreditVault(_create("contracts/CreditVault.sol/CreditVault", abi.encode(this, token)));
         settlement = _newSettlement(protocolBps, settlerBps);
         _bindAndApprove();
@@ -93,14 +96,16 @@ abstract contract Stage is Check {
         }
     }
 
-    function _newRegistry(uint40 approvalDelay, uint40 keyConfigsDelay, bool allowsDevelopment)
-        internal
-        returns (EnclaveRegistry)
-    {
+    function _newRegistry(uint40 keyConfigsDelay, bool allowsDevelopment) internal returns (EnclaveRegistry) {
+        EnclaveRegistry.Terms memory terms = EnclaveRegistry.Terms({
+            keyConfigsDelay: keyConfigsDelay,
+            allowsDevelopment: allowsDevelopment,
+            gatewayBond: Units.wrap(GATEWAY_BOND),
+            issuerBond: Units.wrap(ISSUER_BOND)
+        });
         return EnclaveRegistry(
             _create(
-                "contracts/EnclaveRegistry.sol/EnclaveRegistry",
-                abi.encode(this, verifier, approvalDelay, keyConfigsDelay, allowsDevelopment)
+                "contracts/EnclaveRegistry.sol/EnclaveRegistry", abi.encode(this, GUARDIAN, verifier, token, terms)
             )
         );
     }
@@ -135,9 +140,24 @@ abstract contract Stage is Check {
         uint256 key,
         IEvidenceVerifier.AttestationResult memory result
     ) internal {
+        _bond(statement.operator);
         bytes memory hints = _hints(result);
         bytes memory possession = _signature(key, registry.statementDigest(statement));
         registry.register(statement, hex"01", hints, possession);
+    }
+
+    /// Has `operator` deposit enough for many enclaves and let the test register them, unless it did.
+    function _bond(address operator) internal {
+        if (operator == address(0) || registry.isRegistrar(operator, address(this))) return;
+        _depositBond(operator, 1_000_000);
+        vm.prank(operator);
+        registry.allowRegistrar(address(this), true);
+    }
+
+    function _depositBond(address operator, uint64 units) internal {
+        token.mint(address(this), units * UNIT);
+        token.approve(address(registry), units * UNIT);
+        registry.depositBond(operator, Units.wrap(units));
     }
 
     function _statement(uint256 key, EnclaveRole role, address operator)
@@ -164,8 +184,16 @@ abstract contract Stage is Check {
             userData: registry.statementDigest(statement),
             issuedAt: uint64(_now()),
             validUntil: uint64(_now() + 1 days),
+            certificates: _certificates(),
             development: false
         });
+    }
+
+    /// Ids of the certificates that every test's evidence rests on.
+    function _certificates() internal pure returns (bytes32[] memory ids) {
+        ids = new bytes32[](2);
+        ids[0] = keccak256("authority");
+        ids[1] = keccak256("leaf");
     }
 
     /// `hints` of TestVerifier: the result it shall answer.
