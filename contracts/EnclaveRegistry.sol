@@ -190,7 +190,7 @@ contract EnclaveRegistry is IEnclaveRegistry, OperatorBonds, EIP712, Ownable2Ste
         emit EnclaveCompromised(enclave);
         if (!entry.isBonded) return;
         entry.isBonded = false;
-        _slashBond(operator, entry.role, reporter);
+        _slashBond(enclave, operator, entry.role, reporter);
     }
 
     /// @inheritdoc IEnclaveRegistry
@@ -200,7 +200,7 @@ contract EnclaveRegistry is IEnclaveRegistry, OperatorBonds, EIP712, Ownable2Ste
         uint40 until = entry.endsAt + BOND_PERIOD;
         require(block.timestamp >= until, RegistryBondHeld(enclave, until));
         entry.isBonded = false;
-        _releaseBond(entry.operator, entry.role);
+        _releaseBond(enclave, entry.operator, entry.role);
     }
 
     // Reading
@@ -318,7 +318,7 @@ contract EnclaveRegistry is IEnclaveRegistry, OperatorBonds, EIP712, Ownable2Ste
         );
         _accept(statement.enclave, result);
         _announce(statement.enclave, statement.keyConfigs, 0);
-        _lockBond(statement.operator, statement.role);
+        _lockBond(statement.enclave, statement.operator, statement.role);
     }
 
     function _renew(EnclaveStatement calldata statement, IEvidenceVerifier.AttestationResult memory result) private {

@@ -7,7 +7,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {ICreditVault} from "./interfaces/ICreditVault.sol";
 import {IOperatorBonds} from "./interfaces/IOperatorBonds.sol";
 import {OpgTransfer} from "./libraries/OpgTransfer.sol";
-import {EnclaveRole, Units} from "./types/Types.sol";
+import {EnclaveId, EnclaveRole, Units} from "./types/Types.sol";
 
 /// @title OperatorBonds
 /// The part of the registry that holds OPG. Who is slashed and released, and when, is the registry's to say.
@@ -81,7 +81,7 @@ abstract contract OperatorBonds is IOperatorBonds, ReentrancyGuardTransient {
 
     /// Locks the bond of `role` for one enclave. Only at the word of the operator whose money it is: evidence names an operator without
     /// asking it.
-    function _lockBond(address operator, EnclaveRole role) internal {
+    function _lockBond(EnclaveId enclave, address operator, EnclaveRole role) internal {
         uint64 amount = _bondOfRole(role);
         if (amount == 0) return;
         require(
@@ -90,19 +90,19 @@ abstract contract OperatorBonds is IOperatorBonds, ReentrancyGuardTransient {
         Bond storage bond = _bonds[operator];
         _requireFree(bond, operator, amount);
         bond.locked = Units.wrap(Units.unwrap(bond.locked) + amount);
-        emit BondLocked(operator, Units.wrap(amount));
+        emit BondLocked(enclave, operator, Units.wrap(amount));
     }
 
     /// Unlocks what one enclave held.
-    function _releaseBond(address operator, EnclaveRole role) internal {
+    function _releaseBond(EnclaveId enclave, address operator, EnclaveRole role) internal {
         uint64 amount = _bondOfRole(role);
         Bond storage bond = _bonds[operator];
         bond.locked = Units.wrap(Units.unwrap(bond.locked) - amount);
-        emit BondReleased(operator, Units.wrap(amount));
+        emit BondReleased(enclave, operator, Units.wrap(amount));
     }
 
     /// Takes what one enclave held, a part for the reporter.
-    function _slashBond(address operator, EnclaveRole role, address reporter) internal {
+    function _slashBond(EnclaveId enclave, address operator, EnclaveRole role, address reporter) internal {
         uint64 amount = _bondOfRole(role);
         Bond storage bond = _bonds[operator];
         bond.locked = Units.wrap(Units.unwrap(bond.locked) - amount);
@@ -112,7 +112,7 @@ abstract contract OperatorBonds is IOperatorBonds, ReentrancyGuardTransient {
         Bond storage reward = _bonds[reporter];
         reward.deposited = Units.wrap(Units.unwrap(reward.deposited) + toReporter);
         slashed = Units.wrap(Units.unwrap(slashed) + amount - toReporter);
-        emit BondSlashed(operator, reporter, Units.wrap(toReporter), Units.wrap(amount - toReporter));
+        emit BondSlashed(enclave, operator, reporter, Units.wrap(toReporter), Units.wrap(amount - toReporter));
     }
 
     function _bondOfRole(EnclaveRole role) private view returns (uint64) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {Units} from "../types/Types.sol";
+import {EnclaveId, Units} from "../types/Types.sol";
 
 /// @title IOperatorBonds
 /// OPG that operators put behind their enclaves. Registering an enclave locks its role's bond out of its operator's deposit; an enclave
@@ -17,9 +17,15 @@ interface IOperatorBonds {
 
     event BondDeposited(address indexed operator, address indexed payer, Units amount);
     event BondWithdrawn(address indexed operator, Units amount);
-    event BondLocked(address indexed operator, Units amount);
-    event BondReleased(address indexed operator, Units amount);
-    event BondSlashed(address indexed operator, address indexed reporter, Units toReporter, Units toInsurance);
+    event BondLocked(EnclaveId indexed enclave, address indexed operator, Units amount);
+    event BondReleased(EnclaveId indexed enclave, address indexed operator, Units amount);
+    event BondSlashed(
+        EnclaveId indexed enclave,
+        address indexed operator,
+        address indexed reporter,
+        Units toReporter,
+        Units toInsurance
+    );
     event RegistrarAllowed(address indexed operator, address indexed registrar, bool isAllowed);
     event SlashedInsured(Units amount);
 

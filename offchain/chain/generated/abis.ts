@@ -507,6 +507,12 @@ export const enclaveRegistryAbi = [
     "inputs": [
       {
         "indexed": true,
+        "internalType": "EnclaveId",
+        "name": "enclave",
+        "type": "address"
+      },
+      {
+        "indexed": true,
         "internalType": "address",
         "name": "operator",
         "type": "address"
@@ -526,6 +532,12 @@ export const enclaveRegistryAbi = [
     "inputs": [
       {
         "indexed": true,
+        "internalType": "EnclaveId",
+        "name": "enclave",
+        "type": "address"
+      },
+      {
+        "indexed": true,
         "internalType": "address",
         "name": "operator",
         "type": "address"
@@ -543,6 +555,12 @@ export const enclaveRegistryAbi = [
   {
     "anonymous": false,
     "inputs": [
+      {
+        "indexed": true,
+        "internalType": "EnclaveId",
+        "name": "enclave",
+        "type": "address"
+      },
       {
         "indexed": true,
         "internalType": "address",
