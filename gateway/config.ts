@@ -1,39 +1,30 @@
 /** Configuration of a gateway. @module */
 import * as v from 'valibot'
-import type { Hex } from '#protocol/bytes.ts'
+import {
+  type AttesterConfig,
+  AttesterConfigSchema,
+  type EnclaveChain,
+  EnclaveChainSchema,
+  type Listen,
+  ListenSchema,
+} from '#node/enclave/config.ts'
+import type { TickPolicy } from '#node/enclave/receiptLog.ts'
 import { type PriceList, PriceListSchema } from '#protocol/prices.ts'
 import type { ClaimSource } from '#protocol/receipt/receipt.ts'
-import { address, type Schema } from '#protocol/wire/json.ts'
-import type { TickPolicy } from './receiptLog.ts'
+import type { Schema } from '#protocol/wire/json.ts'
 
 export type GatewayConfig = {
   /** Where relays reach it. */
   readonly listen: Listen
   /** Where its own host's operator agent reaches it. Never open to anyone else. */
   readonly agentListen: Listen
-  readonly chain: {
-    readonly chainId: number
-    readonly registry: Hex
-    readonly settlement: Hex
-    readonly operator: Hex
-  }
+  readonly chain: EnclaveChain
   readonly attester: AttesterConfig
   readonly backends: readonly BackendConfig[]
   readonly prices: PriceList
   readonly tick: TickPolicy
   readonly limits: GatewayLimits
 }
-
-export type Listen = { readonly host: string; readonly port: number }
-
-export type AttesterConfig =
-  /** The Nitro Secure Module of the enclave that the gateway runs in. */
-  | { readonly kind: 'nitro' }
-  /**
-   * Documents that prove nothing about hardware, under the root kept in `rootFile`, which is made there when absent. On a chain that is not
-   * local only where `allowDevelopment` is true.
-   */
-  | { readonly kind: 'development'; readonly rootFile: string; readonly allowDevelopment?: boolean }
 
 export type BackendConfig =
   /** The demo model in this process; another GGUF file by `modelPath`. */
@@ -80,11 +71,6 @@ export const GATEWAY_LIMITS: GatewayLimits = {
 
 const positive = v.pipe(v.number(), v.integer(), v.minValue(1))
 const name = v.pipe(v.string(), v.minLength(1), v.maxLength(128))
-const listen: Schema<Listen> = v.object({
-  host: v.string(),
-  port: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535)),
-})
-
 const backend: Schema<BackendConfig> = v.variant('kind', [
   v.object({ kind: v.literal('embedded'), modelPath: v.exactOptional(v.string()) }),
   v.object({
@@ -100,20 +86,11 @@ const backend: Schema<BackendConfig> = v.variant('kind', [
   }),
 ])
 
-const attester: Schema<AttesterConfig> = v.variant('kind', [
-  v.object({ kind: v.literal('nitro') }),
-  v.object({
-    kind: v.literal('development'),
-    rootFile: v.string(),
-    allowDevelopment: v.exactOptional(v.boolean()),
-  }),
-])
-
 export const GatewayConfigSchema: Schema<GatewayConfig> = v.object({
-  listen,
-  agentListen: listen,
-  chain: v.object({ chainId: positive, registry: address, settlement: address, operator: address }),
-  attester,
+  listen: ListenSchema,
+  agentListen: ListenSchema,
+  chain: EnclaveChainSchema,
+  attester: AttesterConfigSchema,
   backends: v.pipe(v.array(backend), v.minLength(1), v.maxLength(64)),
   prices: PriceListSchema,
   tick: v.optional(v.object({ receipts: positive, seconds: positive }), { receipts: 1, seconds: 1 }),

@@ -1,4 +1,10 @@
 /** Starts a gateway. Configuration: config.ts. @module */
+
+import { openAttester } from '#node/attesters/openAttester.ts'
+import { createAgentApp } from '#node/enclave/agentApp.ts'
+import { bootEnclave } from '#node/enclave/enclave.ts'
+import { createPublicApp } from '#node/enclave/publicApp.ts'
+import { ReceiptLog } from '#node/enclave/receiptLog.ts'
 import { errorFields } from '#node/log.ts'
 import { DRAIN_MS, runRole } from '#node/role.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
@@ -7,22 +13,17 @@ import { ReplayMemory } from '#node/sealing/replayMemory.ts'
 import { createSealedServer } from '#node/sealing/sealedServer.ts'
 import { startServer } from '#node/server.ts'
 import { serializePriceList } from '#protocol/prices.ts'
-import { createAgentApp } from './agentApp.ts'
-import { createGatewayApp } from './app.ts'
-import { openAttester } from './attester.ts'
 import { GatewayConfigSchema } from './config.ts'
-import { bootEnclave } from './enclave.ts'
 import { openModels } from './models.ts'
 import { createReceiptIssuer } from './receiptIssuer.ts'
-import { ReceiptLog } from './receiptLog.ts'
 import { createTarget, shapeError } from './target.ts'
 
 await runRole('gateway', GatewayConfigSchema, async (config, log) => {
   const { chain, limits } = config
   const models = openModels(config.backends, config.prices)
   const suites = createNodeSuites()
-  const attester = await openAttester(config.attester, chain.chainId)
-  const enclave = await bootEnclave(chain, attester, suites)
+  const attester = await openAttester(config.attester, chain.chainId, 'gateway')
+  const enclave = await bootEnclave('gateway', chain, attester, suites)
   const receipts = new ReceiptLog({
     enclave: enclave.statement.enclave,
     privateKey: enclave.privateKey,
@@ -67,7 +68,7 @@ await runRole('gateway', GatewayConfigSchema, async (config, log) => {
     ...(enclave.evidence() === undefined ? ['no evidence yet: the operator agent has not asked for it'] : []),
     ...(receipts.hasRoom ? [] : ['the log is full: the operator agent does not fetch it']),
   ]
-  const server = await startServer(createGatewayApp(enclave, sealed, notReady), config.listen)
+  const server = await startServer(createPublicApp(enclave, sealed, notReady), config.listen)
   const agentServer = await startServer(createAgentApp(enclave, receipts, log), config.agentListen)
   const ticker = setInterval(() => receipts.tick(nowSeconds()), 250)
   log.info('listening', {

@@ -1,4 +1,6 @@
 /** From a delivered answer to its receipt: commitments, fee, leaf, and its place in the signed log. @module */
+
+import type { ReceiptLog } from '#node/enclave/receiptLog.ts'
 import type { SealedExchange } from '#node/sealing/sealedServer.ts'
 import { toHex } from '#protocol/bytes.ts'
 import { feeRoundedUp, hashPriceList } from '#protocol/prices.ts'
@@ -17,7 +19,6 @@ import {
 import type { Statement } from '#protocol/wire/agentApi.ts'
 import type { ReceiptMessage } from '#protocol/wire/receiptFile.ts'
 import type { AnswerRecord } from './answerRecord.ts'
-import type { ReceiptLog } from './receiptLog.ts'
 
 export type ReceiptIssuer = {
   saltsOf(exchange: SealedExchange): Promise<Salts>

@@ -6,6 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { serve } from '@hono/node-server'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createDevelopmentAttester } from '#node/attesters/development.ts'
+import { bootEnclave, type Enclave } from '#node/enclave/enclave.ts'
+import { createPublicApp } from '#node/enclave/publicApp.ts'
+import { ReceiptLog } from '#node/enclave/receiptLog.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { ReplayMemory } from '#node/sealing/replayMemory.ts'
 import { createSealedServer } from '#node/sealing/sealedServer.ts'
@@ -25,11 +28,8 @@ import {
   RECEIPT_TRAILER,
   type ReceiptMessage,
 } from '#protocol/wire/receiptFile.ts'
-import { createGatewayApp } from './app.ts'
 import { type Backend, BackendError, type ChatEvent, type ChatRequest } from './backends/backend.ts'
-import { bootEnclave, type Enclave } from './enclave.ts'
 import { createReceiptIssuer } from './receiptIssuer.ts'
-import { ReceiptLog } from './receiptLog.ts'
 import { createTarget, shapeError, type Target } from './target.ts'
 
 const NOW = 1_800_000_000
@@ -58,6 +58,7 @@ const DEMO_PRICE = DEMO
 
 const suites = createNodeSuites()
 const enclave: Enclave = await bootEnclave(
+  'gateway',
   BINDING,
   createDevelopmentAttester({ pcrs: new Map([[0, new Uint8Array(48).fill(1)]]), now: Date.now }),
   suites,
@@ -626,7 +627,7 @@ describe('a client that leaves', () => {
 
   test('a real connection is noticed, charged once and freed', async () => {
     const gateway = startGateway(endless)
-    const app = createGatewayApp(enclave, gateway.sealed, () => [])
+    const app = createPublicApp(enclave, gateway.sealed, () => [])
     const server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }) as Server
     servers.push(server)
     await once(server, 'listening')
@@ -678,7 +679,7 @@ describe('a client that leaves', () => {
 
 test('serves keys, health and evidence once there is some', async () => {
   const gateway = startGateway(hello)
-  const app = createGatewayApp(enclave, gateway.sealed, () => ['a reason'])
+  const app = createPublicApp(enclave, gateway.sealed, () => ['a reason'])
   const keys = await app.request('/ohttp-keys')
   expect(keys.headers.get('content-type')).toBe('application/ohttp-keys')
   expect(new Uint8Array(await keys.arrayBuffer())).toEqual(enclave.keyConfigs)

@@ -64,6 +64,21 @@ export async function readEnclaveState(client: PublicClient, registry: Address, 
   return ENCLAVE_STATES[state] ?? 'none'
 }
 
+/** The registry's word on one enclave, and when its registration ends, in seconds. Both as of the same block. */
+export async function readEnclaveStanding(
+  client: PublicClient,
+  registry: Address,
+  enclave: Hex,
+): Promise<{ readonly state: EnclaveState; readonly endsAt: bigint }> {
+  const contract = { address: registry, abi: enclaveRegistryAbi, args: [getAddress(enclave)] } as const
+  const blockNumber = await client.getBlockNumber({ cacheTime: 0 })
+  const [state, { endsAt }] = await Promise.all([
+    client.readContract({ ...contract, functionName: 'stateOf', blockNumber }),
+    client.readContract({ ...contract, functionName: 'enclaveOf', blockNumber }),
+  ])
+  return { state: ENCLAVE_STATES[state] ?? 'none', endsAt: BigInt(endsAt) }
+}
+
 function lower(address: Address): Hex {
   return address.toLowerCase() as Hex
 }

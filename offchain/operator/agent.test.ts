@@ -12,6 +12,9 @@ import { createPublicClient, createWalletClient, defineChain, http, type PublicC
 import { privateKeyToAccount } from 'viem/accounts'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createDevelopmentAttester } from '#node/attesters/development.ts'
+import { createAgentApp } from '#node/enclave/agentApp.ts'
+import { bootEnclave } from '#node/enclave/enclave.ts'
+import { ReceiptLog } from '#node/enclave/receiptLog.ts'
 import type { Logger } from '#node/log.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { encodeUint, type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
@@ -20,9 +23,6 @@ import { appendLeaves, createRows, rootAt } from '#protocol/log/rows.ts'
 import { isSignedByEnclave } from '#protocol/receipt/head.ts'
 import { HeadDeliverySchema } from '#protocol/wire/aggregatorApi.ts'
 import { parseJson, toJson } from '#protocol/wire/json.ts'
-import { createAgentApp } from '../../gateway/agentApp.ts'
-import { bootEnclave } from '../../gateway/enclave.ts'
-import { ReceiptLog } from '../../gateway/receiptLog.ts'
 import { OperatorAgent } from './agent.ts'
 import { EnclaveOutbox } from './outbox.ts'
 import { connectGateway, deliver } from './peers.ts'
@@ -79,7 +79,7 @@ async function listen(app: Hono, port = 0): Promise<{ url: string; port: number;
 type TestGateway = { readonly enclave: Hex; readonly log: ReceiptLog; readonly app: Hono }
 
 async function bootGateway(): Promise<TestGateway> {
-  const enclave = await bootEnclave(BINDING, attester, suites)
+  const enclave = await bootEnclave('gateway', BINDING, attester, suites)
   const log = new ReceiptLog({
     enclave: enclave.statement.enclave,
     privateKey: enclave.privateKey,

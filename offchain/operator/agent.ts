@@ -11,12 +11,12 @@ import { DELIVERY_LEAVES_MAX } from '#protocol/wire/aggregatorApi.ts'
 import type { OperatorConfig } from './config.ts'
 import { EnclaveOutbox, openOutboxes } from './outbox.ts'
 import { deliver, type GatewayAgent } from './peers.ts'
-import { isActive, type RegistryAccess, registerEnclave, renewEvidence } from './registration.ts'
+import { activeUntil, type RegistryAccess, registerEnclave, renewEvidence } from './registration.ts'
 
 /** Longest pause after repeated failures. */
 const BACKOFF_MAX_MS = 5_000
-/** Renewed this long before a registration would end: a day, of seven. */
-const RENEW_EVERY_SECONDS = 6 * 86_400
+/** A registration is renewed this long before it would end: a day, of seven. */
+const RENEW_BEFORE_SECONDS = 86_400
 
 export type AgentState = { enclave: Hex | undefined; isRegistered: boolean; isGatewayReachable: boolean }
 
@@ -75,17 +75,20 @@ export class OperatorAgent {
   readonly #acknowledged = new Map<EnclaveOutbox, number>()
 
   #renewedAt = 0
-  #registeredAt = 0
+  #activeUntil = 0
 
   async #attest(): Promise<void> {
     const { enclave } = this.state
     if (enclave === undefined) return
     const now = Date.now() / 1000
-    if (!this.state.isRegistered || now - this.#registeredAt > RENEW_EVERY_SECONDS) {
+    // An agent that restarts finds its enclave registered: that costs gas only when its time comes.
+    if (!this.state.isRegistered) this.#activeUntil = await activeUntil(this.#access, enclave)
+    this.state.isRegistered = this.#activeUntil > now
+    if (this.#activeUntil - now < RENEW_BEFORE_SECONDS) {
       const { transaction, gasUsed } = await registerEnclave(this.#access, this.#gateway)
-      this.#registeredAt = now
       this.#renewedAt = now
-      this.state.isRegistered = await isActive(this.#access, enclave)
+      this.#activeUntil = await activeUntil(this.#access, enclave)
+      this.state.isRegistered = this.#activeUntil > now
       this.#log.info('enclave registered', { enclave, transaction, gasUsed })
     } else if (now - this.#renewedAt > this.#config.evidenceRenewalSeconds) {
       await renewEvidence(this.#access, this.#gateway)

@@ -15,7 +15,7 @@ import {
 } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { enclaveRegistryAbi, nitroVerifierAbi } from '#chain/generated/abis.ts'
-import { readEnclaveState } from '#chain/registry.ts'
+import { readEnclaveStanding } from '#chain/registry.ts'
 import { AppError } from '#node/appError.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { authorityIds, makeNitroHints } from '#protocol/evidence/nitroHints.ts'
@@ -107,9 +107,14 @@ export async function renewEvidence(access: RegistryAccess, gateway: GatewayAgen
   return gateway.renewEvidence(hash)
 }
 
-/** Whether the registry knows the enclave as active. */
-export async function isActive(access: RegistryAccess, enclave: Hex): Promise<boolean> {
-  return (await readEnclaveState(access.client, access.registry, enclave)) === 'active'
+/** Until when the registry knows the enclave as active, in seconds; 0 when it does not. */
+export async function activeUntil(access: RegistryAccess, enclave: Hex): Promise<number> {
+  try {
+    const { state, endsAt } = await readEnclaveStanding(access.client, access.registry, enclave)
+    return state === 'active' ? Number(endsAt) : 0
+  } catch (cause) {
+    throw asAppError(cause)
+  }
 }
 
 function registryStatement({ statement }: AgentStatus): {

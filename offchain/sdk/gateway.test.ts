@@ -15,12 +15,13 @@ import {
 import { afterEach, describe, expect, test } from 'vitest'
 import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
 import { createDevelopmentAttester } from '#node/attesters/development.ts'
+import type { EnclaveChain } from '#node/enclave/config.ts'
+import { bootEnclave, type Enclave } from '#node/enclave/enclave.ts'
+import { createPublicApp } from '#node/enclave/publicApp.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { measurementOf } from '#protocol/evidence/measurement.ts'
 import { OHTTP_KEYS } from '#protocol/sealing/mediaTypes.ts'
-import { createGatewayApp } from '../../gateway/app.ts'
-import { bootEnclave, type Enclave } from '../../gateway/enclave.ts'
 import { createRelayApp } from '../relay/app.ts'
 import { RELAY_LIMITS } from '../relay/config.ts'
 import { findGateways, type Network, pickGateway } from './gateway.ts'
@@ -38,8 +39,8 @@ const MEASUREMENT = measurementOf('development', ...PCRS)
 const attester = createDevelopmentAttester({ pcrs: new Map(PCRS.entries()), now: Date.now })
 const enclave = await boot(BINDING)
 
-async function boot(binding: Parameters<typeof bootEnclave>[0]): Promise<Enclave> {
-  const booted = await bootEnclave(binding, attester, createNodeSuites())
+async function boot(binding: EnclaveChain): Promise<Enclave> {
+  const booted = await bootEnclave('gateway', binding, attester, createNodeSuites())
   await booted.renewEvidence(new Uint8Array(32))
   return booted
 }
@@ -61,7 +62,7 @@ async function listen(app: Hono): Promise<string> {
 }
 
 function gatewayApp(of: Enclave): Hono {
-  return createGatewayApp(
+  return createPublicApp(
     of,
     async () => new Response(null, { status: 500 }),
     () => [],

@@ -7,6 +7,9 @@ import { serve } from '@hono/node-server'
 import { createPublicClient, http, type PublicClient } from 'viem'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createDevelopmentAttester } from '#node/attesters/development.ts'
+import { bootEnclave, type Enclave } from '#node/enclave/enclave.ts'
+import { createPublicApp } from '#node/enclave/publicApp.ts'
+import { ReceiptLog } from '#node/enclave/receiptLog.ts'
 import type { InnerResponse } from '#node/sealing/innerResponse.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { ReplayMemory } from '#node/sealing/replayMemory.ts'
@@ -25,11 +28,8 @@ import {
   type ReceiptMessage,
   serializeReceiptMessage,
 } from '#protocol/wire/receiptFile.ts'
-import { createGatewayApp } from '../../gateway/app.ts'
 import { type Backend, BackendError, type ChatEvent } from '../../gateway/backends/backend.ts'
-import { bootEnclave, type Enclave } from '../../gateway/enclave.ts'
 import { createReceiptIssuer } from '../../gateway/receiptIssuer.ts'
-import { ReceiptLog } from '../../gateway/receiptLog.ts'
 import { createTarget, shapeError } from '../../gateway/target.ts'
 import { createRelayApp } from '../relay/app.ts'
 import { RELAY_LIMITS } from '../relay/config.ts'
@@ -60,6 +60,7 @@ const CHAT_URL = `${SEALED_ORIGIN}/v1/chat/completions`
 
 const nodeSuites = createNodeSuites()
 const enclave: Enclave = await bootEnclave(
+  'gateway',
   BINDING,
   createDevelopmentAttester({ pcrs: new Map([[0, new Uint8Array(48).fill(1)]]), now: Date.now }),
   nodeSuites,
@@ -129,7 +130,7 @@ async function startNetwork(chat: Backend['chat'], tamper: Tamper = (response) =
     handle: async (inner, seen) => tamper(await target.handle(inner, seen)),
     shapeError,
   })
-  const gatewayApp = createGatewayApp(enclave, sealed, () => [])
+  const gatewayApp = createPublicApp(enclave, sealed, () => [])
   const gatewayUrl = await listen(serve({ fetch: gatewayApp.fetch, hostname: '127.0.0.1', port: 0 }) as Server)
   const relay = createRelayApp(
     {

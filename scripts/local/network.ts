@@ -289,7 +289,7 @@ function firstError(output: string): string {
 
 /** Approves what this checkout measures as. */
 async function approve(client: PublicClient, wallet: LocalWallet, deployment: Deployment): Promise<void> {
-  const pcrs = measureSources(REPOSITORY)
+  const pcrs = measureSources(REPOSITORY, 'gateway')
   const pcr = (index: number) => pcrs.get(index) ?? new Uint8Array(48)
   const measurement = measurementOf('development', pcr(0), pcr(1), pcr(2))
   const { state } = await advanceApproval(

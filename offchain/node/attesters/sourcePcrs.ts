@@ -1,5 +1,5 @@
 /**
- * PCRs of a gateway that runs from source, for the development attester: what a measured image would contain, hashed file by file. Two
+ * PCRs of an enclave role that runs from source, for the development attester: what a measured image would contain, hashed file by file. Two
  * checkouts of the same source measure the same; one changed byte measures differently.
  * @module
  */
@@ -7,13 +7,18 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 
-/** What runs inside the enclave: the gateway with its models, and what it imports. */
-const MEASURED_FOLDERS = ['gateway', 'offchain/node', 'offchain/protocol'] as const
+/** What runs inside each role's enclave: its own code, the gateway's with its models, and what it imports. */
+const MEASURED_FOLDERS = {
+  gateway: ['gateway', 'offchain/node', 'offchain/protocol'],
+  issuer: ['offchain/issuer', 'offchain/chain', 'offchain/node', 'offchain/protocol'],
+} as const
+
+export type MeasuredRole = keyof typeof MEASURED_FOLDERS
 
 /** PCR0 covers the code and models, PCR1 and PCR2 stand for the kernel and the start-up that a real image has. 48 bytes each. */
-export function measureSources(repository: string): Map<number, Uint8Array> {
+export function measureSources(repository: string, role: MeasuredRole): Map<number, Uint8Array> {
   const code = createHash('sha384')
-  for (const folder of MEASURED_FOLDERS) {
+  for (const folder of MEASURED_FOLDERS[role]) {
     for (const path of measuredFiles(join(repository, folder))) {
       const digest = createHash('sha384').update(readFileSync(path)).digest()
       code.update(relative(repository, path)).update('\0').update(digest)

@@ -1,5 +1,5 @@
 /**
- * The gateway as relays see it: an RFC 9458 gateway resource and the two documents that let anyone check it.
+ * An enclave role as relays see it: an RFC 9458 gateway resource and the two documents that let anyone check it.
  *
  *   POST /gateway      encapsulated request -> encapsulated response, single-shot and chunked
  *   GET  /ohttp-keys   application/ohttp-keys
@@ -15,7 +15,7 @@ import { toJson } from '#protocol/wire/json.ts'
 import type { Enclave } from './enclave.ts'
 
 /** `sealed` is the gateway resource; `notReady` says why it should get no new requests. */
-export function createGatewayApp(
+export function createPublicApp(
   enclave: Enclave,
   sealed: (request: Request) => Promise<Response>,
   notReady: () => readonly string[],

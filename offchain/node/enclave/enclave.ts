@@ -6,20 +6,13 @@
 import { randomBytes } from 'node:crypto'
 import type { Attester } from '#node/attesters/attester.ts'
 import { generateGatewayKey, KeyRing } from '#node/sealing/keyRing.ts'
-import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import { fromHex, toHex } from '#protocol/bytes.ts'
 import { ENCLAVE_ROLE, hashStatement } from '#protocol/evidence/statement.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
 import { KEM_X_WING, KEM_X25519, type SealingSuites } from '#protocol/sealing/suite.ts'
 import type { AgentStatus, PublicEvidence, Statement } from '#protocol/wire/agentApi.ts'
-
-/** Whose enclave this is and where its receipts settle. */
-export type EnclaveBinding = {
-  readonly chainId: number
-  readonly registry: Hex
-  readonly settlement: Hex
-  readonly operator: Hex
-}
+import type { EnclaveChain } from './config.ts'
 
 export type Enclave = {
   readonly statement: Statement
@@ -37,7 +30,8 @@ export type Enclave = {
 
 /** Boots an enclave: makes its keys and its statement. */
 export async function bootEnclave(
-  binding: EnclaveBinding,
+  role: 'gateway' | 'issuer',
+  binding: EnclaveChain,
   attester: Attester,
   suites: SealingSuites<Uint8Array>,
 ): Promise<Enclave> {
@@ -49,11 +43,11 @@ export async function bootEnclave(
   const keyConfigs = keys.encode()
   const statement: Statement = {
     ...binding,
-    role: 'gateway',
+    role,
     enclave: enclaveOfKey(privateKey),
     keyConfigs: toHex(keccak256(keyConfigs)),
   }
-  const digest = hashStatement({ ...statement, role: ENCLAVE_ROLE.gateway }, binding)
+  const digest = hashStatement({ ...statement, role: ENCLAVE_ROLE[role] }, binding)
   const possession = expandSignature(signDigest(digest, privateKey))
   let current: PublicEvidence | undefined
   return {

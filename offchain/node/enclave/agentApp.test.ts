@@ -15,8 +15,8 @@ import {
 } from '#protocol/wire/agentApi.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import { createAgentApp } from './agentApp.ts'
-import { createGatewayApp } from './app.ts'
 import { bootEnclave } from './enclave.ts'
+import { createPublicApp } from './publicApp.ts'
 import { ReceiptLog } from './receiptLog.ts'
 
 const BINDING = {
@@ -28,7 +28,7 @@ const BINDING = {
 const LEAVES = Array.from({ length: 10 }, (_, i) => keccak256(Uint8Array.of(i)))
 
 const attester = createDevelopmentAttester({ pcrs: new Map([[0, new Uint8Array(48).fill(1)]]), now: Date.now })
-const enclave = await bootEnclave(BINDING, attester, createNodeSuites())
+const enclave = await bootEnclave('gateway', BINDING, attester, createNodeSuites())
 
 type Line = { event: string; fields: LogFields | undefined }
 
@@ -83,7 +83,7 @@ test('makes one fresh document over the nonce, which the gateway then serves to 
   expect(
     verifyStatement(parsed.userData ?? new Uint8Array(), { ...enclave.statement, role: ENCLAVE_ROLE.gateway }, BINDING),
   ).toMatchObject({ ok: true })
-  const gateway = createGatewayApp(
+  const gateway = createPublicApp(
     enclave,
     async () => new Response(),
     () => [],
