@@ -140,7 +140,8 @@ contract EnclaveRegistry is IEnclaveRegistry, OperatorBonds, EIP712, Ownable2Ste
         bytes32 digest = statementDigest(statement);
         _requirePossession(statement.enclave, digest, possession);
         IEvidenceVerifier.AttestationResult memory result = VERIFIER.verify(evidence, hints);
-        require(result.userData == digest, RegistryUserDataMismatch(digest, result.userData));
+        bool isBound = result.userData.length == 32 && bytes32(result.userData) == digest;
+        require(isBound, RegistryUserDataMismatch(digest, result.userData));
         _requireAcceptable(statement.role, result);
 
         if (_enclaves[statement.enclave].operator == address(0)) _admit(statement, result);

@@ -14,6 +14,9 @@ const bin = (name: string) => join('node_modules', '.bin', name)
 const folder = mkdtempSync(join(tmpdir(), 'sealpath-test-'))
 const isNight = process.argv.includes('--night')
 
+/** What `npm run snapshot` writes to snapshots/ and .gas-snapshot. */
+const GAS_TESTS = ['test/contracts/GasSnapshotEvidence.t.sol', 'test/contracts/GasSnapshotSettlement.t.sol']
+
 const results: Result[] = [
   check('contracts compile', bin('hardhat'), ['build', '--quiet']),
   check('types', bin('tsc'), ['-p', '.']),
@@ -31,6 +34,7 @@ const results: Result[] = [
   check('contract lint', bin('solhint'), ['--max-warnings', '0', 'contracts/**/*.sol']),
   vitest('unit tests', 'unit'),
   solidity('Solidity tests'),
+  check('gas snapshot', bin('hardhat'), ['test', 'solidity', ...GAS_TESTS, '--snapshot-check']),
   vitest('integration tests', 'integration'),
   ...(isNight ? [vitest('night tests', 'night')] : []),
 ]

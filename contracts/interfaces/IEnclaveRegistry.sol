@@ -68,7 +68,7 @@ interface IEnclaveRegistry {
     error RegistryNotGuardian(address expected, address actual);
     error RegistryNotOperator(address expected, address actual);
     error RegistryRoleUnknown();
-    error RegistryUserDataMismatch(bytes32 expected, bytes32 actual);
+    error RegistryUserDataMismatch(bytes32 expected, bytes actual);
     error RegistryPossessionNotProven(EnclaveId expected, address actual);
     error RegistryMeasurementNotApproved(EnclaveRole role, MeasurementId measurement);
     error RegistryEvidenceTooOld(uint64 issuedAt, uint64 oldestAccepted);

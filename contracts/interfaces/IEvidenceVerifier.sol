@@ -9,14 +9,14 @@ import {MeasurementId} from "../types/Types.sol";
 interface IEvidenceVerifier {
     /// What verified evidence says (RFC 9334: an attestation result).
     /// @param measurement Reference values the enclave runs under.
-    /// @param userData What the enclave bound into its evidence.
+    /// @param userData What the enclave bound into its evidence; empty for nothing.
     /// @param issuedAt When the evidence was made, in seconds.
     /// @param validUntil When the first certificate of its chain expires, in seconds.
     /// @param certificates Ids, as `isRevoked` takes them, of every certificate between the root and the evidence.
     /// @param development True when the evidence ends in a development root: it proves the format, not an enclave.
     struct AttestationResult {
         MeasurementId measurement;
-        bytes32 userData;
+        bytes userData;
         uint64 issuedAt;
         uint64 validUntil;
         bytes32[] certificates;

@@ -18,6 +18,7 @@ import {
   ZERO_HASH,
 } from '#protocol/receipt/receipt.ts'
 import { deployLocal, type LocalChain, registerTestEnclave, type TestEnclave } from '../../test/support/chain.ts'
+import { measureRealDocuments } from './realDocuments.ts'
 import { measureCryptography, measureRegistration } from './registration.ts'
 import type { Row } from './row.ts'
 
@@ -33,6 +34,7 @@ export async function measureGas(): Promise<Row[]> {
     ...(await measureSettling()),
     await measureVerifying(),
     ...(await measureRegistration()),
+    ...(await measureRealDocuments()),
     ...(await measureCryptography()),
   ]
 }

@@ -213,11 +213,19 @@ contract EnclaveRegistryTest is Stage {
     function test_register_RefusesOtherUserData() public {
         IEnclaveRegistry.EnclaveStatement memory statement = _gatewayStatement();
         IEvidenceVerifier.AttestationResult memory result = _result(statement);
-        bytes32 expected = result.userData;
-        result.userData ^= bytes32(uint256(1));
+        bytes32 expected = bytes32(result.userData);
+        result.userData = abi.encodePacked(expected ^ bytes32(uint256(1)));
         bytes memory refusal = abi.encodeWithSelector(
             IEnclaveRegistry.RegistryUserDataMismatch.selector, expected, result.userData
         );
+        _refuse(statement, KEY, result, refusal);
+        result.userData = abi.encodePacked(expected, uint8(0));
+        refusal = abi.encodeWithSelector(
+            IEnclaveRegistry.RegistryUserDataMismatch.selector, expected, result.userData
+        );
+        _refuse(statement, KEY, result, refusal);
+        result.userData = "";
+        refusal = abi.encodeWithSelector(IEnclaveRegistry.RegistryUserDataMismatch.selector, expected, bytes(""));
         _refuse(statement, KEY, result, refusal);
     }
 

@@ -1,11 +1,8 @@
 /** The whole deployment and a cold registration on another node than Hardhat's, where no transaction may use more than 16,777,216 gas. @module */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import {
   type Account,
@@ -33,6 +30,7 @@ import { authorityIds, makeNitroHints } from '#protocol/evidence/nitroHints.ts'
 import { ENCLAVE_ROLE, hashStatement } from '#protocol/evidence/statement.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
+import { type Anvil, startAnvil } from '../support/anvil.ts'
 
 const TRANSACTION_GAS_MAX = 16_777_216n
 const MNEMONIC = 'test test test test test test test test test test test junk'
@@ -42,55 +40,23 @@ const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
 
 const folder = mkdtempSync(join(tmpdir(), 'sealpath-node-'))
 const account = mnemonicToAccount(MNEMONIC)
-let node: ChildProcess
+let node: Anvil
 let client: PublicClient
 let wallet: WalletClient<Transport, Chain, Account>
 let deployment: Deployment
 
 beforeAll(async () => {
-  const port = await freePort()
-  const rpcUrl = `http://127.0.0.1:${port}`
-  node = spawn(
-    join(REPOSITORY, 'node_modules/.bin/anvil'),
-    ['--port', String(port), '--hardfork', 'osaka', '--enable-tx-gas-limit', '--silent'],
-    { stdio: 'ignore' },
-  )
-  const options = { chain: anvilChain, transport: http(rpcUrl), pollingInterval: 50, cacheTime: 0 }
+  node = await startAnvil(Math.floor(Date.now() / 1000))
+  const options = { chain: anvilChain, transport: http(node.rpcUrl), pollingInterval: 50, cacheTime: 0 }
   client = createPublicClient(options) as PublicClient
   wallet = createWalletClient({ ...options, account })
-  await untilUp(client)
-  deployment = deployByScript(rpcUrl)
+  deployment = deployByScript(node.rpcUrl)
 }, 120_000)
 
 afterAll(async () => {
-  node.kill('SIGKILL')
-  await once(node, 'exit')
+  await node.close()
   rmSync(folder, { recursive: true, force: true })
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
-}
-
-async function untilUp(client: PublicClient): Promise<void> {
-  for (let attempt = 0; attempt < 200; attempt++) {
-    if (
-      await client.getChainId().then(
-        () => true,
-        () => false,
-      )
-    )
-      return
-    await sleep(50)
-  }
-  throw new Error('the node did not start')
-}
 
 /** What a deployer runs. */
 function deployByScript(rpcUrl: string): Deployment {

@@ -184,7 +184,7 @@ export async function registerTestEnclave(
 
 const RESULT_FIELDS = [
   { name: 'measurement', type: 'bytes32' },
-  { name: 'userData', type: 'bytes32' },
+  { name: 'userData', type: 'bytes' },
   { name: 'issuedAt', type: 'uint64' },
   { name: 'validUntil', type: 'uint64' },
   { name: 'certificates', type: 'bytes32[]' },

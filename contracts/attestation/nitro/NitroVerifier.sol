@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {IEvidenceVerifier} from "../../interfaces/IEvidenceVerifier.sol";
 import {MeasurementId} from "../../types/Types.sol";
-import {CborReader} from "./CborReader.sol";
 import {check, EvidenceCode} from "./EvidenceCode.sol";
 import {Es384} from "./Es384.sol";
 import {NitroDocument} from "./NitroDocument.sol";
@@ -94,7 +93,7 @@ contract NitroVerifier is IEvidenceVerifier, Ownable2Step {
         check(Es384.verifyDocument(session, evidence, document, hints), EvidenceCode.BAD_DOCUMENT_SIGNATURE);
         check(session.used == hints.length, EvidenceCode.HINTS_LENGTH);
         result.measurement = _measurement(evidence, document);
-        result.userData = _userData(evidence, document);
+        result.userData = evidence[document.userData.start:document.userData.end];
         result.issuedAt = uint64(document.timestampMs / 1000);
         // The root's end is 40 bits wide, and the chain's is not later.
         result.validUntil = uint64(validUntil);
@@ -208,11 +207,5 @@ contract NitroVerifier is IEvidenceVerifier, Ownable2Step {
 
     function _isZero(bytes calldata pcr) private pure returns (bool) {
         return bytes32(pcr[:32]) == 0 && bytes16(pcr[32:48]) == 0;
-    }
-
-    /// The statement's digest: exactly 32 bytes.
-    function _userData(bytes calldata evidence, NitroDocument.Document memory document) private pure returns (bytes32) {
-        check(document.userData.end - document.userData.start == 32, EvidenceCode.USER_DATA_MISMATCH);
-        return bytes32(CborReader.wordAt(evidence, document.userData.start));
     }
 }

@@ -442,9 +442,9 @@ export const enclaveRegistryAbi = [
         "type": "bytes32"
       },
       {
-        "internalType": "bytes32",
+        "internalType": "bytes",
         "name": "actual",
-        "type": "bytes32"
+        "type": "bytes"
       }
     ],
     "name": "RegistryUserDataMismatch",
@@ -6005,9 +6005,9 @@ export const nitroVerifierAbi = [
             "type": "bytes32"
           },
           {
-            "internalType": "bytes32",
+            "internalType": "bytes",
             "name": "userData",
-            "type": "bytes32"
+            "type": "bytes"
           },
           {
             "internalType": "uint64",

@@ -181,7 +181,7 @@ abstract contract Stage is Check {
     {
         return IEvidenceVerifier.AttestationResult({
             measurement: MEASUREMENT,
-            userData: registry.statementDigest(statement),
+            userData: abi.encodePacked(registry.statementDigest(statement)),
             issuedAt: uint64(_now()),
             validUntil: uint64(_now() + 1 days),
             certificates: _certificates(),

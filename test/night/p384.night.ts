@@ -3,10 +3,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { toHex } from '#protocol/bytes.ts'
 import { encodeP384Call, makeP384Hints } from '#protocol/evidence/p384Hints.ts'
 import { verifyP384Model } from '#protocol/evidence/p384ModelVerify.ts'
-import { type AttestationChain, deployAttestation } from '../scripts/attestation/measure.ts'
-import { edgeCases, randomCases } from '../scripts/attestation/p384Cases.ts'
-import { deployReference } from './support/cryptographyCaller.ts'
-import { answerOf, flipBits } from './support/p384Answers.ts'
+import { type AttestationChain, deployAttestation } from '../../scripts/attestation/measure.ts'
+import { edgeCases, randomCases } from '../../scripts/attestation/p384Cases.ts'
+import { deployReference } from '../support/cryptographyCaller.ts'
+import { answerOf, flipBits } from '../support/p384Answers.ts'
 
 const FLIPS = 2_000
 const SIGNATURES_FLIPPED = 4
