@@ -1,0 +1,181 @@
+/**
+ * Threads that check and sign credits, so that no request waits behind another's arithmetic on the event loop.
+ *
+ * Each thread has one job at a time and the rest wait here, in order, up to a bound. A thread that dies fails its own job alone, and
+ * another takes its place; one that dies before it was ready is not replaced, because its successor would die too.
+ * @module
+ */
+import { availableParallelism } from 'node:os'
+import { Worker } from 'node:worker_threads'
+import { CreditError } from '#protocol/credits/creditError.ts'
+import type { BlankToSign, CreditToVerify } from './fastSigner.ts'
+import type { SignerAnswer, SignerJob, SignerThreadData } from './signerJob.ts'
+
+/** The operations of `CreditSigner`, elsewhere. Besides `CreditError` each rejects with `SignerPoolError`. */
+export type SignerPool = {
+  verifyCredits(credits: readonly CreditToVerify[]): Promise<boolean[]>
+  checkBlanks(blanks: readonly Uint8Array[]): Promise<boolean[]>
+  signBlanks(blanks: readonly BlankToSign[]): Promise<Uint8Array[]>
+  /** Ends every thread. Jobs that are not done reject with `CLOSED`. */
+  close(): Promise<void>
+}
+
+export type SignerPoolOptions = {
+  /** How many threads; as many as there are cores less one for the event loop, if not given. */
+  readonly threads?: number
+  /** Jobs that may wait for a thread. */
+  readonly queueMax?: number
+  /** Starts a thread with this data; tests keep hold of it. */
+  readonly startThread?: (data: SignerThreadData) => Worker
+}
+
+const QUEUE_MAX = 1_024
+
+/** A pool under these secret keys (32 bytes each), once all its threads are ready. Rejects with `THREAD_DIED` when one cannot start. */
+export async function createSignerPool(
+  secretKeys: readonly Uint8Array[],
+  {
+    threads = Math.max(1, availableParallelism() - 1),
+    queueMax = QUEUE_MAX,
+    startThread = start,
+  }: SignerPoolOptions = {},
+): Promise<SignerPool> {
+  const pool = new Pool({ secretKeys }, queueMax, startThread)
+  try {
+    await Promise.all(Array.from({ length: threads }, () => pool.addThread()))
+  } catch (error) {
+    await pool.close()
+    throw error
+  }
+  return {
+    verifyCredits: (items) => pool.run({ kind: 'verifyCredits', items }) as Promise<boolean[]>,
+    checkBlanks: (items) => pool.run({ kind: 'checkBlanks', items }) as Promise<boolean[]>,
+    signBlanks: (items) => pool.run({ kind: 'signBlanks', items }) as Promise<Uint8Array[]>,
+    close: () => pool.close(),
+  }
+}
+
+type Result = readonly boolean[] | readonly Uint8Array[]
+type Task = { readonly job: SignerJob; resolve(result: Result): void; reject(error: Error): void }
+type Thread = { readonly worker: Worker; task: Task | undefined }
+
+class Pool {
+  readonly #data: SignerThreadData
+  readonly #queueMax: number
+  readonly #startThread: (data: SignerThreadData) => Worker
+  readonly #threads = new Set<Thread>()
+  readonly #idle: Thread[] = []
+  readonly #queue: Task[] = []
+  #isClosed = false
+
+  constructor(data: SignerThreadData, queueMax: number, startThread: (data: SignerThreadData) => Worker) {
+    this.#data = data
+    this.#queueMax = queueMax
+    this.#startThread = startThread
+  }
+
+  run(job: SignerJob): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed) return reject(closed())
+      if (this.#threads.size === 0) return reject(died())
+      if (this.#idle.length === 0 && this.#queue.length >= this.#queueMax) {
+        return reject(new SignerPoolError('OVERLOADED', `${this.#queueMax} jobs wait for a thread already`))
+      }
+      this.#queue.push({ job, resolve, reject })
+      this.#dispatch()
+    })
+  }
+
+  /** Starts a thread; resolves when it is ready for jobs. */
+  addThread(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const thread: Thread = { worker: this.#startThread(this.#data), task: undefined }
+      let isReady = false
+      let cause: unknown
+      this.#threads.add(thread)
+      thread.worker.on('message', (answer: SignerAnswer) => {
+        if (answer.kind === 'ready') {
+          isReady = true
+          resolve()
+        } else {
+          settle(thread, answer)
+        }
+        this.#idle.push(thread)
+        this.#dispatch()
+      })
+      thread.worker.on('error', (error: unknown) => {
+        cause = error
+      })
+      // Every thread ends with this event, whatever ended it.
+      thread.worker.on('exit', () => {
+        reject(died(cause))
+        this.#remove(thread, cause)
+        if (isReady && !this.#isClosed) void this.addThread().catch(() => this.#failIfNoneLeft())
+      })
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    for (const task of this.#queue.splice(0)) task.reject(closed())
+    await Promise.all([...this.#threads].map(({ worker }) => worker.terminate()))
+  }
+
+  #dispatch(): void {
+    while (this.#queue.length > 0) {
+      const thread = this.#idle.pop()
+      if (thread === undefined) return
+      thread.task = this.#queue.shift()
+      thread.worker.postMessage(thread.task?.job)
+    }
+  }
+
+  #remove(thread: Thread, cause: unknown): void {
+    this.#threads.delete(thread)
+    const at = this.#idle.indexOf(thread)
+    if (at >= 0) this.#idle.splice(at, 1)
+    thread.task?.reject(this.#isClosed ? closed() : died(cause))
+    thread.task = undefined
+  }
+
+  #failIfNoneLeft(): void {
+    if (this.#threads.size > 0) return
+    for (const task of this.#queue.splice(0)) task.reject(died())
+  }
+}
+
+function settle(thread: Thread, answer: Exclude<SignerAnswer, { kind: 'ready' }>): void {
+  if (answer.kind === 'done') thread.task?.resolve(answer.result)
+  else thread.task?.reject(new CreditError(answer.code, answer.message))
+  thread.task = undefined
+}
+
+/** The thread's file has the extension of this one: sources run as they are, and the published package is compiled. */
+function start(workerData: SignerThreadData): Worker {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+  return new Worker(new URL(`./signerThread.${extension}`, import.meta.url), { workerData })
+}
+
+function died(cause?: unknown): SignerPoolError {
+  return new SignerPoolError('THREAD_DIED', 'the thread that should answer ended; the job may be given again', {
+    cause,
+  })
+}
+
+function closed(): SignerPoolError {
+  return new SignerPoolError('CLOSED', 'the pool of signers is closed')
+}
+
+export type SignerPoolErrorCode = 'THREAD_DIED' | 'CLOSED' | 'OVERLOADED'
+
+/** A job that was not done. Checking and signing change nothing, so any job may be given again. */
+export class SignerPoolError extends Error {
+  override readonly name = 'SignerPoolError'
+  readonly code: SignerPoolErrorCode
+  readonly retryable: boolean
+  constructor(code: SignerPoolErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.retryable = code !== 'CLOSED'
+  }
+}
