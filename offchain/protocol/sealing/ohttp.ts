@@ -26,7 +26,8 @@ import type { KeyConfig } from './keyConfig.ts'
 import { OhttpError } from './ohttpError.ts'
 import type { RandomBytes, SealingSuites } from './suite.ts'
 
-const LABELS: ExchangeLabels = { request: 'message/bhttp request', response: 'message/bhttp response' }
+/** RFC 9458 section 4.3 and 4.4. */
+export const OHTTP_LABELS: ExchangeLabels = { request: 'message/bhttp request', response: 'message/bhttp response' }
 
 export interface SealedRequest extends Exchange {
   /** The encapsulated request, to be sent as `message/ohttp-req`. */
@@ -35,13 +36,14 @@ export interface SealedRequest extends Exchange {
   openResponse(encapsulated: Uint8Array): Promise<Uint8Array>
 }
 
-/** Client: seals `plaintext` for the key. Throws `OhttpError` (`UNSUPPORTED_SUITE`, `BAD_KEY`). */
+/** Client: seals `plaintext` for the key. `labels` keep other uses of the framing apart. Throws `OhttpError` (`UNSUPPORTED_SUITE`, `BAD_KEY`). */
 export async function sealRequest(
   suites: SealingSuites,
   config: KeyConfig,
   plaintext: Uint8Array,
+  labels: ExchangeLabels = OHTTP_LABELS,
 ): Promise<SealedRequest> {
-  const { suite, head, session } = await setupSender(suites, config, LABELS)
+  const { suite, head, session } = await setupSender(suites, config, labels)
   const encapsulated = concatBytes(head, await session.seal(plaintext, NO_BYTES))
   return {
     encapsulated,
@@ -53,7 +55,7 @@ export async function sealRequest(
       const { cipher, nonce } = await deriveResponseKeys(
         suite,
         session,
-        LABELS,
+        labels,
         session.enc,
         response.subarray(0, nonceBytes),
       )
@@ -75,6 +77,7 @@ export async function openRequest(
   suites: SealingSuites,
   keys: GatewayKeys,
   encapsulated: Uint8Array,
+  labels: ExchangeLabels = OHTTP_LABELS,
 ): Promise<OpenedRequest> {
   if (encapsulated.length < HEADER_BYTES) throw new OhttpError('TRUNCATED', 'the request is too short')
   const header = encapsulated.subarray(0, HEADER_BYTES)
@@ -83,7 +86,7 @@ export async function openRequest(
   const headBytes = HEADER_BYTES + suite.Nenc
   if (encapsulated.length < headBytes + suite.Nt) throw new OhttpError('TRUNCATED', 'the request is too short')
   const enc = encapsulated.slice(HEADER_BYTES, headBytes)
-  const session = await setupRecipient(route, LABELS, header, enc)
+  const session = await setupRecipient(route, labels, header, enc)
   const plaintext = await decrypting(() => session.open(encapsulated.subarray(headBytes), NO_BYTES))
   return {
     key: route.key,
@@ -92,7 +95,7 @@ export async function openRequest(
     exportSecret: exportSecretOf(session),
     async sealResponse(response, random) {
       const responseNonce = random(responseNonceBytes(suite))
-      const { cipher, nonce } = await deriveResponseKeys(suite, session, LABELS, enc, responseNonce)
+      const { cipher, nonce } = await deriveResponseKeys(suite, session, labels, enc, responseNonce)
       return cipher.seal(nonce, NO_BYTES, response, responseNonce)
     },
   }
