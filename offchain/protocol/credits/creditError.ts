@@ -30,6 +30,8 @@ export type CreditErrorCode =
   | 'BLANK_REPEATED'
   | 'ZERO_ADDRESS'
   | 'NO_CREDITS'
+  /** The issuer's signatures are not those of the keyset's keys. */
+  | 'BAD_SIGNATURE'
   /** The credits are worth less than the maximum fee. */
   | 'UNDERFUNDED'
 

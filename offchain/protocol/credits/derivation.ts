@@ -38,11 +38,10 @@ export type CreditSecrets = {
 
 /** The secrets of output `counter` (from 0) on this path. `seed` is 32 bytes; the same arguments give the same secrets, always. */
 export function deriveCredit(seed: Uint8Array, path: DerivationPath, keyset: Hex, counter: number): CreditSecrets {
-  if (seed.length !== SEED_BYTES) throw new RangeError(`expected a seed of ${SEED_BYTES} bytes`)
   if (!Number.isSafeInteger(counter) || counter < 0) {
     throw new CreditError('BAD_COUNTER', 'expected a counter that is a whole number from 0')
   }
-  const prk = extract(sha256, seed, SALT)
+  const prk = extractSeed(seed)
   const place = concatBytes(encodeUtf8(path), Uint8Array.of(0), fromHex(keyset, 32), encodeUint(BigInt(counter), 8))
   const derive = (label: string, lengthBytes: number): Uint8Array =>
     expand(sha256, prk, concatBytes(encodeUtf8(label), Uint8Array.of(0), place), lengthBytes)
@@ -53,4 +52,10 @@ export function deriveCredit(seed: Uint8Array, path: DerivationPath, keyset: Hex
     exitKey: enclaveOfKey(exitPrivateKey),
     blinding: reduceWide(derive('blinding', WIDE_BYTES), GROUP_ORDER),
   }
+}
+
+/** The key that everything of a wallet is expanded from. Throws `RangeError` for a seed that is not 32 bytes. */
+export function extractSeed(seed: Uint8Array): Uint8Array {
+  if (seed.length !== SEED_BYTES) throw new RangeError(`expected a seed of ${SEED_BYTES} bytes`)
+  return extract(sha256, seed, SALT)
 }
