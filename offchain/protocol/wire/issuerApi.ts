@@ -8,6 +8,7 @@
  *   POST /v1/renew                    RenewRequest -> RenewAnswer       (by a gateway)
  *   POST /v1/capture                  CaptureRequest -> CaptureAnswer   (by a gateway)
  *   GET  /v1/change/{keyset}/{prefix} ChangeTile: all change whose blank's keccak-256 begins with these hex digits
+ *   GET  /v1/spent/{keyset}/{prefix}  SpentTile: all spent credits, keccak-256 of t, that begin so
  *
  * What gateways send is signed by the enclave's key as EIP-712 typed data of the domain { name: "Sealpath Issuer", version: "1", chainId,
  * verifyingContract: vault }. Errors: { error: { code, message } } with an IssuerErrorCode and the status in ISSUER_STATUS.
@@ -58,6 +59,9 @@ export type RenewAnswer = { readonly expiresAt: bigint }
 export type CaptureRequest = { readonly payment: Hex; readonly fee: bigint; readonly signature: CompactSignature }
 /** `sealedChange` is absent when the issuer was restarted in between: the wallet finds its change in the tiles. */
 export type CaptureAnswer = { readonly fee: bigint; readonly sealedChange?: Uint8Array }
+
+/** Hashes of t of spent credits. */
+export type SpentTile = { readonly spent: readonly Hex[] }
 
 export type ChangeTile = { readonly entries: readonly ChangeEntry[] }
 /** `blank` is the keccak-256 of the compressed blinded point. */
@@ -142,6 +146,7 @@ export const CaptureAnswerSchema: Schema<CaptureAnswer> = v.object({
   fee: uintOf(64),
   sealedChange: v.exactOptional(base64Of(SEALED_PAYMENT_BYTES_MAX)),
 })
+export const SpentTileSchema: Schema<SpentTile> = v.object({ spent: v.array(hash) })
 export const ChangeTileSchema: Schema<ChangeTile> = v.object({
   entries: v.array(v.object({ blank: hash, exponent, signature: point })),
 })
