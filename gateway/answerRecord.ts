@@ -1,6 +1,6 @@
 /** What the gateway remembers of one answer until its receipt is issued. @module */
 import { joinBytes } from '#protocol/bytes.ts'
-import type { PricedModel, Usage } from '#protocol/prices.ts'
+import { feeRoundedUp, type PricedModel, type Usage } from '#protocol/prices.ts'
 import type { Salts } from '#protocol/receipt/commitment.ts'
 import type { Outcome } from '#protocol/receipt/receipt.ts'
 import type { ChatEvent } from './backends/backend.ts'
@@ -30,6 +30,8 @@ export class AnswerRecord {
   #deltas = 0
   contentType = 'application/json'
   outcome: Outcome = 'cut'
+  /** The most that may be charged: what the client's payment allows. */
+  feeMax: bigint | undefined
   /** The answer ended by a fault that is not the client's: nothing of it is charged. */
   hasFailed = false
 
@@ -53,6 +55,12 @@ export class AnswerRecord {
    */
   get usage(): Usage {
     return this.#usage ?? { promptTokens: 0, completionTokens: this.#deltas }
+  }
+
+  /** The fee in units: what the usage costs, and no more than was paid for. */
+  get fee(): bigint {
+    const fee = feeRoundedUp(this.context.model, this.usage)
+    return this.feeMax !== undefined && fee > this.feeMax ? this.feeMax : fee
   }
 
   note(event: ChatEvent): void {

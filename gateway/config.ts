@@ -9,9 +9,10 @@ import {
   ListenSchema,
 } from '#node/enclave/config.ts'
 import type { TickPolicy } from '#node/enclave/receiptLog.ts'
+import type { Hex } from '#protocol/bytes.ts'
 import { type PriceList, PriceListSchema } from '#protocol/prices.ts'
 import type { ClaimSource } from '#protocol/receipt/receipt.ts'
-import type { Schema } from '#protocol/wire/json.ts'
+import { address, hash, type Schema } from '#protocol/wire/json.ts'
 
 export type GatewayConfig = {
   /** Where relays reach it. */
@@ -22,6 +23,8 @@ export type GatewayConfig = {
   readonly attester: AttesterConfig
   readonly backends: readonly BackendConfig[]
   readonly prices: PriceList
+  /** Whose credits it takes. Without an issuer its answers cost nothing to the client, and nothing clears for it. */
+  readonly issuer?: IssuerConfig
   readonly tick: TickPolicy
   readonly limits: GatewayLimits
 }
@@ -41,6 +44,14 @@ export type BackendConfig =
       readonly apiKeyFile?: string
       readonly cacheFields?: boolean
     }
+
+export type IssuerConfig = {
+  readonly url: string
+  /** Address of CreditVault, which stands behind the credits. */
+  readonly vault: Hex
+  /** Reference values of issuers. Needed on every chain that is not local. */
+  readonly measurements?: readonly Hex[]
+}
 
 export type UpstreamModelConfig = {
   readonly name: string
@@ -93,6 +104,9 @@ export const GatewayConfigSchema: Schema<GatewayConfig> = v.object({
   attester: AttesterConfigSchema,
   backends: v.pipe(v.array(backend), v.minLength(1), v.maxLength(64)),
   prices: PriceListSchema,
+  issuer: v.exactOptional(
+    v.object({ url: v.pipe(v.string(), v.url()), vault: address, measurements: v.exactOptional(v.array(hash)) }),
+  ),
   tick: v.optional(v.object({ receipts: positive, seconds: positive }), { receipts: 1, seconds: 1 }),
   limits: v.optional(
     v.object({

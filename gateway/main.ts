@@ -15,6 +15,7 @@ import { startServer } from '#node/server.ts'
 import { serializePriceList } from '#protocol/prices.ts'
 import { GatewayConfigSchema } from './config.ts'
 import { openModels } from './models.ts'
+import { openPayments } from './openPayments.ts'
 import { createReceiptIssuer } from './receiptIssuer.ts'
 import { createTarget, shapeError } from './target.ts'
 
@@ -34,9 +35,14 @@ await runRole('gateway', GatewayConfigSchema, async (config, log) => {
   let isDraining = false
   const nowSeconds = () => Date.now() / 1000
   const priceList = serializePriceList(config.prices)
+  const payments =
+    config.issuer === undefined
+      ? undefined
+      : openPayments(config.issuer, { chain, attester: config.attester, enclave, suites, log, nowSeconds })
   const target = createTarget({
     models,
     priceList,
+    ...(payments === undefined ? {} : { payments }),
     issuer: createReceiptIssuer(enclave.statement, priceList, receipts),
     answersMax: limits.answersMax,
     refusesBecause: () => {
@@ -83,6 +89,7 @@ await runRole('gateway', GatewayConfigSchema, async (config, log) => {
       await server.close(DRAIN_MS)
       // Clients that the end of the drain cut off are still being accounted for.
       await waitUntil(() => target.openAnswers === 0, 1_000)
+      await waitUntil(() => (payments?.pending ?? 0) === 0, 5_000)
       // The last receipts get their head at once, and the operator agent a moment to fetch it.
       receipts.tick(Number.POSITIVE_INFINITY)
       await waitUntil(() => receipts.isHandedOver, 2_000)

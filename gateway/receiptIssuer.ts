@@ -3,7 +3,7 @@
 import type { ReceiptLog } from '#node/enclave/receiptLog.ts'
 import type { SealedExchange } from '#node/sealing/sealedServer.ts'
 import { toHex } from '#protocol/bytes.ts'
-import { feeRoundedUp, hashPriceList } from '#protocol/prices.ts'
+import { hashPriceList } from '#protocol/prices.ts'
 import { readAnswer } from '#protocol/receipt/answer.ts'
 import { commit, deriveSalts, type Salts } from '#protocol/receipt/commitment.ts'
 import {
@@ -50,7 +50,7 @@ export function createReceiptIssuer(statement: Statement, priceList: string, log
         promptTokens: BigInt(usage.promptTokens),
         completionTokens: BigInt(usage.completionTokens),
         prices,
-        fee: feeRoundedUp(model, usage),
+        fee: record.fee,
         hour: BigInt(Math.floor(nowSeconds / 3600)),
         encapsulated: toHex(encapsulatedHash),
         toolCalls: toHex(commit('toolCalls', salts.toolCalls, toolCalls)),

@@ -14,6 +14,7 @@ import type { PricedModel } from '#protocol/prices.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
 import { CHUNK_BYTES_SEND } from '#protocol/sealing/chunkSealing.ts'
 import { PADDING_FIELD, type PaddingMode, parsePaddingMode } from '#protocol/shape.ts'
+import { CHANGE_TRAILER, PAYMENT_FIELD } from '#protocol/wire/paymentField.ts'
 import { NONCE_FIELD, RECEIPT_TRAILER, serializeReceiptMessage } from '#protocol/wire/receiptFile.ts'
 import { AnswerRecord } from './answerRecord.ts'
 import {
@@ -26,6 +27,7 @@ import {
   parseChatRequest,
 } from './backends/backend.ts'
 import { buildChunk, CompletionBuilder, type CompletionFrame } from './backends/completion.ts'
+import { feeAtMost, PaymentError, type PaymentSession, type Payments } from './payment.ts'
 import type { ReceiptIssuer } from './receiptIssuer.ts'
 import { shapeEvents } from './shape.ts'
 
@@ -36,6 +38,8 @@ export type TargetOptions = {
   /** The price list's exact text. */
   readonly priceList: string
   readonly issuer: ReceiptIssuer
+  /** How requests are paid for; undefined for a gateway whose answers cost nothing. */
+  readonly payments?: Payments
   /** Answers under way at once; above it clients are told to come back. */
   readonly answersMax: number
   /** Why nothing new may be started now, or undefined. */
@@ -50,6 +54,8 @@ export type Target = {
 }
 
 const NONCE_BYTES_MAX = 64
+/** Taken for the context of a model whose backend does not tell. */
+const CONTEXT_TOKENS_UNKNOWN = 131_072
 
 export function createTarget(options: TargetOptions): Target {
   let openAnswers = 0
@@ -78,6 +84,7 @@ export function createTarget(options: TargetOptions): Target {
         return await answerChat(options, inner, exchange, mode, release)
       } catch (error) {
         release()
+        if (error instanceof PaymentError) return padded(jsonResponse(error.status, paymentErrorBody(error)), mode)
         if (!(error instanceof BackendError)) throw error
         return padded(jsonResponse(error.status, errorBody(error)), mode)
       }
@@ -109,15 +116,28 @@ async function answerChat(
     created: Math.floor(options.nowSeconds()),
     model: request.model,
   }
-  const events = served.backend.chat(request, exchange.signal)[Symbol.asyncIterator]()
-  // A refusal comes before the first event, and only until then can it be an answer of its own.
-  const first = await events.next()
+  const atMost = feeAtMost(served.price, inner.body.length, completionTokensMax(request, served))
+  const payment = options.payments?.begin(fieldOf(inner, PAYMENT_FIELD), atMost)
+  const { events, first } = await beginAnswer(served, request, exchange.signal, payment, record)
+  /** For an answer that failed: nothing of it is charged. */
+  const giveBack = () => void payment?.capture(0n)
   let isAccounted = false
   const issue = () => {
     isAccounted = true
     return options.issuer.issue(record, options.nowSeconds())
   }
-  const trailers = async (): Promise<[string, string][]> => [[RECEIPT_TRAILER, serializeReceiptMessage(await issue())]]
+  const trailers = async (): Promise<[string, string][]> => {
+    // A full log refuses the receipt, and then nothing is charged.
+    const message = await issue().catch((error: unknown) => {
+      giveBack()
+      throw error
+    })
+    const change = await payment?.capture(message.private.fee)
+    return [
+      [RECEIPT_TRAILER, serializeReceiptMessage(message)],
+      ...(change === undefined ? [] : [[CHANGE_TRAILER, change] satisfies [string, string]]),
+    ]
+  }
   if (request.stream) {
     record.contentType = 'text/event-stream'
     // A client that left is charged for what was produced, even if it left with everything but the receipt; a failed upstream
@@ -127,11 +147,12 @@ async function answerChat(
       if (!isAccounted && !record.hasFailed && record.hasOutput) {
         record.outcome = 'cut'
         // The client is gone: the receipt only has to be in the log. A full log refuses it, and then nothing is charged.
-        await issue().catch(() => undefined)
-      }
+        const message = await issue().catch(() => undefined)
+        void payment?.capture(message?.private.fee ?? 0n)
+      } else if (!isAccounted) giveBack()
       release()
     }
-    const stream = streamEvents(first, events, request, frame, record, release)
+    const stream = streamEvents(first, events, request, frame, record, release, giveBack)
     return {
       status: 200,
       headers: [['content-type', 'text/event-stream']],
@@ -143,8 +164,69 @@ async function answerChat(
   try {
     const body = await collectCompletion(first, events, frame, record)
     return { status: 200, headers: [['content-type', 'application/json']], body, trailers, ...paddingOf(mode) }
+  } catch (error) {
+    giveBack()
+    throw error
   } finally {
     release()
+  }
+}
+
+type Answer = { readonly events: AsyncIterator<ChatEvent>; readonly first: IteratorResult<ChatEvent> }
+
+/**
+ * Starts the model at once and waits for its first event, because a refusal comes before it and only until then can it be an answer of its own;
+ * and for the reserve, because nothing leaves unpaid. Whichever fails ends the other.
+ */
+async function beginAnswer(
+  { backend }: ServedModel,
+  request: ChatRequest,
+  signal: AbortSignal,
+  payment: PaymentSession | undefined,
+  record: AnswerRecord,
+): Promise<Answer> {
+  const unpaid = new AbortController()
+  const events = backend.chat(request, AbortSignal.any([signal, unpaid.signal]))[Symbol.asyncIterator]()
+  const begun = events.next()
+  if (payment === undefined) return { events, first: await begun }
+  // Awaited below, whatever the reserve says.
+  begun.catch(() => undefined)
+  try {
+    record.feeMax = await payment.reserved
+  } catch (error) {
+    unpaid.abort()
+    await begun.catch(() => undefined)
+    await events.return?.()
+    throw error
+  }
+  try {
+    return { events, first: await begun }
+  } catch (error) {
+    void payment.capture(0n)
+    throw error
+  }
+}
+
+/** Every token that the request allows, of all its choices. What says nothing is bounded by the model's context. */
+function completionTokensMax({ model, parameters }: ChatRequest, { backend }: ServedModel): number {
+  const context = backend.models.find(({ name }) => name === model)?.contextTokens ?? CONTEXT_TOKENS_UNKNOWN
+  const { max_completion_tokens: completion, max_tokens: tokens, n } = parameters
+  const stated = [completion, tokens].find((value) => typeof value === 'number' && value > 0)
+  const each = typeof stated === 'number' ? Math.min(Math.ceil(stated), context) : context
+  return each * (typeof n === 'number' && n > 1 ? Math.ceil(n) : 1)
+}
+
+/** OpenAI's shape, with what the request would cost beside it. */
+function paymentErrorBody({ code, message, needed, reason }: PaymentError): unknown {
+  return {
+    error: {
+      message,
+      type: code === 'ISSUER_UNAVAILABLE' ? 'server_error' : 'insufficient_quota',
+      param: null,
+      code: code.toLowerCase(),
+      ...(reason === undefined ? {} : { reason }),
+      ...(needed === undefined ? {} : { maximum_fee_units: needed.maximumFee.toString(), issuer: needed.issuer }),
+    },
   }
 }
 
@@ -156,6 +238,7 @@ async function* streamEvents(
   frame: CompletionFrame,
   record: AnswerRecord,
   ended: () => void,
+  failed: () => void,
 ): AsyncGenerator<Uint8Array> {
   try {
     for (let next = first; next.done !== true; next = await rest.next()) {
@@ -167,7 +250,10 @@ async function* streamEvents(
     ended()
   } catch (error) {
     record.hasFailed = !(error instanceof BackendError && error.code === 'ABORTED')
-    if (record.hasFailed) ended()
+    if (record.hasFailed) {
+      failed()
+      ended()
+    }
     throw error
   } finally {
     await rest.return?.()

@@ -5,17 +5,23 @@
  *   POST /agent/evidence           { nonce } -> { document }: makes the one fresh document that everybody gets
  *   GET  /agent/log?from=N         AgentLog: the leaves from N up to the newest earnings head, and that head
  *   POST /agent/acknowledged       { size }: the leaves below `size` are durable outside; the enclave may forget them
+ *   GET  /agent/clearings          AgentClearings: an issuer's newest clearing of each keyset that it writes
  *
  * Spec: docs/spec.md section 7.
  * @module
  */
 import * as v from 'valibot'
 import type { Hex } from '../bytes.ts'
+import type { Clearing } from '../receipt/clearing.ts'
 import type { CompactSignature } from '../receipt/head.ts'
 import { address, base64Of, hash, hexOf, type Schema, uintOf } from './json.ts'
 
 /** Leaves in one answer: 2 MiB of them. */
 export const LOG_LEAVES_MAX = 65_536
+/** Lines of one clearing that the contract takes. */
+export const CLEARING_LINES_MAX = 256
+/** Keysets of one issuer. */
+export const AGENT_CLEARINGS_MAX = 128
 const KEY_CONFIGS_BYTES_MAX = 16_384
 const DOCUMENT_BYTES_MAX = 16_384
 
@@ -58,6 +64,15 @@ export type AgentLog = { readonly from: bigint; readonly leaves: Uint8Array; rea
 
 export type Acknowledged = { readonly size: bigint }
 
+/** As ReceiptSettlement takes it, signed by the issuer that writes the keyset. */
+export type SignedClearing = Clearing & CompactSignature
+
+/**
+ * Served again until a newer one of the keyset replaces it, and an agent may miss any but the newest: a line must be repeated in newer ones
+ * until it is settled, or be listed with a larger total.
+ */
+export type AgentClearings = { readonly clearings: readonly SignedClearing[] }
+
 export const StatementSchema: Schema<Statement> = v.object({
   chainId: v.pipe(v.number(), v.integer(), v.minValue(1)),
   registry: address,
@@ -98,3 +113,16 @@ export const AgentLogSchema: Schema<AgentLog> = v.object({
 })
 
 export const AcknowledgedSchema: Schema<Acknowledged> = v.object({ size: uintOf(53) })
+
+export const SignedClearingSchema: Schema<SignedClearing> = v.object({
+  keyset: hash,
+  issued: uintOf(64),
+  captured: uintOf(64),
+  enclaves: v.pipe(v.array(v.object({ enclave: address, captured: uintOf(64) })), v.maxLength(CLEARING_LINES_MAX)),
+  r: hash,
+  vs: hash,
+})
+
+export const AgentClearingsSchema: Schema<AgentClearings> = v.object({
+  clearings: v.pipe(v.array(SignedClearingSchema), v.maxLength(AGENT_CLEARINGS_MAX)),
+})

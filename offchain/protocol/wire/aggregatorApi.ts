@@ -1,10 +1,11 @@
 /**
  * The aggregator's HTTP interface.
  *
- *   POST /v1/heads             HeadDelivery -> HeadReceived; a repeat answers the same
+ *   POST /v1/heads             HeadDelivery -> HeadReceived; a repeat answers the same. An issuer's heads are witnessed, never settled
+ *   POST /v1/clearings         SignedClearing -> ClearingReceived; a repeat answers the same
  *   GET  /v1/proofs/{leaf}     200 SettledLeaf, 202 { state: "pending" }, 404
  *   POST /v1/settle            202: settles what is due now
- *   GET  /v1/enclaves/{id}     EnclaveLog
+ *   GET  /v1/enclaves/{id}     EnclaveLog: with its newest head, so that an issuer that was rolled back notices
  *   GET  /v1/batches/{id}      Batch
  *   GET  /v1/status            Status
  *
@@ -25,11 +26,18 @@ export type HeadDelivery = { readonly head: EarningsHeadMessage; readonly from: 
 /** Leaves the aggregator now holds durably for this enclave. */
 export type HeadReceived = { readonly size: bigint }
 
+/** The clearing is held durably. `clearing` is its EIP-712 digest. */
+export type ClearingReceived = { readonly clearing: Hex }
+
+/** `head` is the largest held, signed over exactly `size` leaves. `isEnded`: it contradicted itself, and evidence of that is kept. */
 export type EnclaveLog = {
   readonly enclave: Hex
+  readonly role: 'gateway' | 'issuer'
   readonly size: bigint
   readonly settledSize: bigint
   readonly fees: bigint
+  readonly isEnded: boolean
+  readonly head: EarningsHeadMessage
 }
 
 export type Batch = {
@@ -46,6 +54,10 @@ export type AggregatorStatus = {
   readonly enclaves: number
   readonly leaves: bigint
   readonly unsettledHeads: number
+  /** Clearings held here that are not on chain and may still come there. */
+  readonly pendingClearings: number
+  /** Clearings on chain, whoever sent them. */
+  readonly settledClearings: number
   readonly batches: number
   readonly account: Hex
 }
@@ -60,6 +72,7 @@ export type AggregatorErrorCode =
   | 'BAD_REQUEST'
   | 'BODY_TOO_LARGE'
   | 'UNKNOWN_ENCLAVE'
+  | 'UNKNOWN_KEYSET'
   | 'BAD_SIGNATURE'
   | 'ROOT_MISMATCH'
   | 'GAP'
@@ -76,11 +89,16 @@ export const HeadDeliverySchema: Schema<HeadDelivery> = v.object({
 
 export const HeadReceivedSchema: Schema<HeadReceived> = v.object({ size: uintOf(53) })
 
+export const ClearingReceivedSchema: Schema<ClearingReceived> = v.object({ clearing: hash })
+
 export const EnclaveLogSchema: Schema<EnclaveLog> = v.object({
   enclave: address,
+  role: v.picklist(['gateway', 'issuer']),
   size: uintOf(53),
   settledSize: uintOf(53),
   fees: uintOf(64),
+  isEnded: v.boolean(),
+  head: EarningsHeadSchema,
 })
 
 export const BatchSchema: Schema<Batch> = v.object({
@@ -97,6 +115,8 @@ export const AggregatorStatusSchema: Schema<AggregatorStatus> = v.object({
   enclaves: v.number(),
   leaves: uintOf(53),
   unsettledHeads: v.number(),
+  pendingClearings: v.number(),
+  settledClearings: v.number(),
   batches: v.number(),
   account: address,
 })

@@ -6,18 +6,22 @@ import { type Hex, toBase64 } from '../bytes.ts'
 import { PriceListSchema } from '../prices.ts'
 import {
   AcknowledgedSchema,
+  AgentClearingsSchema,
   AgentLogSchema,
   AgentStatusSchema,
+  CLEARING_LINES_MAX,
   EarningsHeadSchema,
   EvidenceAnswerSchema,
   EvidenceRequestSchema,
   PublicEvidenceSchema,
+  SignedClearingSchema,
   StatementSchema,
 } from './agentApi.ts'
 import {
   AggregatorStatusSchema,
   ApiErrorSchema,
   BatchSchema,
+  ClearingReceivedSchema,
   EnclaveLogSchema,
   HeadDeliverySchema,
   HeadReceivedSchema,
@@ -52,6 +56,14 @@ const statement = {
   operator: ADDRESS,
 } as const
 const head = { enclave: ADDRESS, size: 7n, root: HASH, fees: 2n ** 64n - 1n, signature: { r: HASH, vs: HASH } }
+const clearing = {
+  keyset: HASH,
+  issued: 2n ** 64n - 1n,
+  captured: 3n,
+  enclaves: [{ enclave: ADDRESS, captured: 2n }],
+  r: HASH,
+  vs: HASH,
+}
 
 /** A value of every schema, as it is inside. */
 const WIRE: readonly (readonly [string, Schema<unknown>, Record<string, unknown>])[] = [
@@ -65,7 +77,14 @@ const WIRE: readonly (readonly [string, Schema<unknown>, Record<string, unknown>
   ['Acknowledged', AcknowledgedSchema, { size: 2n ** 53n - 1n }],
   ['HeadDelivery', HeadDeliverySchema, { head, from: 3n, leaves: BYTES }],
   ['HeadReceived', HeadReceivedSchema, { size: 4n }],
-  ['EnclaveLog', EnclaveLogSchema, { enclave: ADDRESS, size: 4n, settledSize: 3n, fees: 2n }],
+  ['SignedClearing', SignedClearingSchema, clearing],
+  ['AgentClearings', AgentClearingsSchema, { clearings: [clearing] }],
+  ['ClearingReceived', ClearingReceivedSchema, { clearing: HASH }],
+  [
+    'EnclaveLog',
+    EnclaveLogSchema,
+    { enclave: ADDRESS, role: 'issuer', size: 4n, settledSize: 3n, fees: 2n, isEnded: false, head },
+  ],
   [
     'Batch',
     BatchSchema,
@@ -81,7 +100,16 @@ const WIRE: readonly (readonly [string, Schema<unknown>, Record<string, unknown>
   [
     'AggregatorStatus',
     AggregatorStatusSchema,
-    { state: 'ok', enclaves: 1, leaves: 2n, unsettledHeads: 0, batches: 3, account: ADDRESS },
+    {
+      state: 'ok',
+      enclaves: 1,
+      leaves: 2n,
+      unsettledHeads: 0,
+      pendingClearings: 4,
+      settledClearings: 5,
+      batches: 3,
+      account: ADDRESS,
+    },
   ],
   ['ApiError', ApiErrorSchema, { error: { code: 'GAP', message: 'a gap', expectedFrom: 5n } }],
   [
@@ -219,4 +247,12 @@ test('writes bigints as decimal strings, on one line unless told', () => {
   expect(toJson({ a: 2n ** 64n, b: [1n] })).toBe('{"a":"18446744073709551616","b":["1"]}')
   expect(toJson({ a: 1n }, 2)).toBe('{\n  "a": "1"\n}')
   expect(parseJson(v.object({ a: decimal }), toJson({ a: 5n }), 'x')).toEqual({ a: 5n })
+})
+
+test('a clearing has at most 256 lines', () => {
+  const linesOf = (count: number) => onWire({ ...clearing, enclaves: Array(count).fill(clearing.enclaves[0]) })
+  expect(parseShape(SignedClearingSchema, linesOf(CLEARING_LINES_MAX), 'clearing').enclaves).toHaveLength(256)
+  expect(refusal(() => parseShape(SignedClearingSchema, linesOf(CLEARING_LINES_MAX + 1), 'clearing')).code).toBe(
+    'BAD_SHAPE',
+  )
 })

@@ -1,0 +1,156 @@
+/**
+ * What a gateway says to the issuer of its clients' credits. The issuer is checked like any enclave: its document, and that it binds the keys it
+ * serves to the issuer's role on this chain. A false one could only make the gateway work for nothing.
+ * @module
+ */
+import { AppError } from '#node/appError.ts'
+import { callSealed, type SealedAnswer } from '#node/sealing/sealedCall.ts'
+import { decodeUtf8, encodeUtf8, type Hex, toBase64, toHex } from '#protocol/bytes.ts'
+import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
+import { ENCLAVE_ROLE, verifyStatement } from '#protocol/evidence/statement.ts'
+import { verifyNitroEvidence } from '#protocol/evidence/verifyEvidence.ts'
+import { keccak256 } from '#protocol/hash.ts'
+import { signDigest } from '#protocol/receipt/head.ts'
+import { type KeyConfig, parseKeyConfigList } from '#protocol/sealing/keyConfig.ts'
+import { KEM_X_WING, type SealingSuites } from '#protocol/sealing/suite.ts'
+import { PublicEvidenceSchema } from '#protocol/wire/agentApi.ts'
+import { ApiErrorSchema } from '#protocol/wire/aggregatorApi.ts'
+import {
+  type CaptureAnswer,
+  CaptureAnswerSchema,
+  hashCapture,
+  hashReserve,
+  type IssuerDomain,
+  type ReserveAnswer,
+  ReserveAnswerSchema,
+} from '#protocol/wire/issuerApi.ts'
+import { parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
+
+export type IssuerClientOptions = {
+  /** Base URL of the issuer. */
+  readonly url: string
+  /** Where both stand: the issuer's statement must name the same chain and registry. */
+  readonly chain: { readonly chainId: number; readonly registry: Hex; readonly vault: Hex }
+  /** Reference values of issuers; any where undefined, which is for local chains. */
+  readonly measurements?: readonly Hex[]
+  readonly roots: (document: Uint8Array) => readonly PinnedRoot[]
+  readonly suites: SealingSuites
+  /** The gateway's own enclave and its key. */
+  readonly enclave: Hex
+  readonly privateKey: Uint8Array
+  readonly nowSeconds: () => number
+}
+
+/** An answer of the issuer that is a refusal. `code` is an IssuerErrorCode. */
+export class IssuerRefusal extends Error {
+  override readonly name = 'IssuerRefusal'
+  readonly code: string
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+export type IssuerClient = {
+  /** The issuer's enclave; undefined until it was reached once. */
+  readonly enclave: Hex | undefined
+  /** Throws `IssuerRefusal`, and `AppError` (`PEER_FAILED`) when the issuer cannot be reached or is not what it should be. */
+  reserve(sealedPayment: Uint8Array): Promise<ReserveAnswer>
+  capture(payment: Hex, fee: bigint): Promise<CaptureAnswer>
+}
+
+const TIMEOUT_MS = 15_000
+const DOCUMENT_BYTES_MAX = 65_536
+/** The issuer renews its document hourly; ours may be read a little after its end. */
+const EVIDENCE_AGE_SECONDS_MAX = 7_200n
+const CHECKED_FOR_SECONDS = 3_600
+
+type Checked = { readonly enclave: Hex; readonly config: KeyConfig; readonly until: number }
+
+/** Connects when first used; the issuer is checked again every hour, and when it stops opening what is sealed to it. */
+export function createIssuerClient(options: IssuerClientOptions): IssuerClient {
+  const domain: IssuerDomain = { chainId: options.chain.chainId, vault: options.chain.vault }
+  let checked: Checked | undefined
+  const peer = async (): Promise<Checked> => {
+    if (checked === undefined || checked.until < options.nowSeconds()) checked = await checkIssuer(options)
+    return checked
+  }
+  const call = async <T>(path: string, body: unknown, schema: Schema<T>): Promise<T> => {
+    const { config } = await peer()
+    const url = new URL('/gateway', options.url).href
+    let answer: SealedAnswer
+    try {
+      const request = { method: 'POST', path, body: encodeUtf8(toJson(body)) }
+      answer = await callSealed({ suites: options.suites, url, config, timeoutMs: TIMEOUT_MS }, request)
+    } catch (error) {
+      // It may have been restarted with other keys.
+      checked = undefined
+      throw error
+    }
+    const text = decodeUtf8(answer.body)
+    if (answer.status === 200) return parseJson(schema, text, `issuer answer of ${path}`)
+    const { error } = parseJson(ApiErrorSchema, text, 'issuer error')
+    throw new IssuerRefusal(error.code, error.message)
+  }
+  return {
+    get enclave() {
+      return checked?.enclave
+    },
+    reserve(sealedPayment) {
+      const payment = toHex(keccak256(sealedPayment))
+      const digest = hashReserve({ gateway: options.enclave, payment }, domain)
+      const body = {
+        gateway: options.enclave,
+        sealedPayment: toBase64(sealedPayment),
+        signature: signDigest(digest, options.privateKey),
+      }
+      return call('/v1/reserve', body, ReserveAnswerSchema)
+    },
+    capture(payment, fee) {
+      const signature = signDigest(hashCapture({ payment, fee }, domain), options.privateKey)
+      return call('/v1/capture', { payment, fee, signature }, CaptureAnswerSchema)
+    },
+  }
+}
+
+async function checkIssuer(options: IssuerClientOptions): Promise<Checked> {
+  const { chainId, registry } = options.chain
+  const evidenceText = decodeUtf8(await fetchDocument(new URL('/evidence', options.url)))
+  const keyBytes = await fetchDocument(new URL('/ohttp-keys', options.url))
+  const { statement, document } = parseJson(PublicEvidenceSchema, evidenceText, 'issuer evidence')
+  const verdict = verifyNitroEvidence(
+    document,
+    {
+      roots: options.roots(document),
+      ageSecondsMax: EVIDENCE_AGE_SECONDS_MAX,
+      ...(options.measurements === undefined ? {} : { measurements: new Set(options.measurements) }),
+    },
+    BigInt(Math.floor(options.nowSeconds())),
+  )
+  if (!verdict.ok) throw refuse(`its evidence does not verify: ${verdict.code}`)
+  const role = ENCLAVE_ROLE.issuer
+  const isBound = verifyStatement(verdict.evidence.userData, { ...statement, role }, { chainId, registry }).ok
+  const isOurs = statement.role === 'issuer' && statement.chainId === chainId && statement.registry === registry
+  if (!isBound || !isOurs) throw refuse('its evidence does not bind it as an issuer on this chain')
+  if (statement.keyConfigs !== toHex(keccak256(keyBytes))) throw refuse('it serves other keys than its evidence binds')
+  const configs = parseKeyConfigList(keyBytes)
+  const config = configs.find(({ kemId }) => kemId === KEM_X_WING) ?? configs[0]
+  if (config === undefined) throw refuse('it offers no key that this gateway knows')
+  return { enclave: statement.enclave, config, until: options.nowSeconds() + CHECKED_FOR_SECONDS }
+}
+
+async function fetchDocument(url: URL): Promise<Uint8Array> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) })
+    const bytes = new Uint8Array(await response.arrayBuffer())
+    if (!response.ok || bytes.length > DOCUMENT_BYTES_MAX)
+      throw new RangeError(`expected a document, got ${response.status}`)
+    return bytes
+  } catch (cause) {
+    throw new AppError('PEER_FAILED', `the issuer ${url.host} serves no ${url.pathname}`, { cause, retryable: true })
+  }
+}
+
+function refuse(reason: string): AppError {
+  return new AppError('PEER_FAILED', `the issuer is not to be used: ${reason}`, { retryable: true })
+}
