@@ -1,13 +1,14 @@
 /** Reads of EnclaveRegistry. @module */
 import { type Address, getAddress, type PublicClient } from 'viem'
 import type { Hex } from '#protocol/bytes.ts'
+import type { EnclaveRole } from '#protocol/evidence/statement.ts'
 import { enclaveRegistryAbi } from './generated/abis.ts'
 
 /** Numbers of `EnclaveState` in contracts/types/Types.sol. */
 export const ENCLAVE_STATES = ['none', 'active', 'retired', 'closed', 'compromised'] as const
 export type EnclaveState = (typeof ENCLAVE_STATES)[number]
 
-/** A gateway that the registry calls active. `keyConfigs` are hashes of `application/ohttp-keys` documents that are live now. */
+/** An enclave that the registry calls active. `keyConfigs` are hashes of `application/ohttp-keys` documents that are live now. */
 export type LiveEnclave = {
   readonly enclave: Hex
   readonly operator: Hex
@@ -17,11 +18,14 @@ export type LiveEnclave = {
   readonly keyConfigs: readonly Hex[]
 }
 
-const GATEWAY_ROLE = 1
 const PAGE = 500n
 
-/** All active gateways with their live key configurations. Throws what the RPC endpoint throws. */
-export async function readLiveGateways(client: PublicClient, registry: Address): Promise<LiveEnclave[]> {
+/** All active enclaves of a role with their live key configurations. Throws what the RPC endpoint throws. */
+export async function readLiveEnclaves(
+  client: PublicClient,
+  registry: Address,
+  role: EnclaveRole,
+): Promise<LiveEnclave[]> {
   const contract = { address: registry, abi: enclaveRegistryAbi } as const
   const [block, count] = await Promise.all([
     client.getBlock(),
@@ -32,7 +36,7 @@ export async function readLiveGateways(client: PublicClient, registry: Address):
     const [ids, enclaves, keyConfigs] = await client.readContract({
       ...contract,
       functionName: 'liveEnclaves',
-      args: [GATEWAY_ROLE, from, PAGE],
+      args: [role, from, PAGE],
     })
     for (const [i, id] of ids.entries()) {
       const entry = enclaves[i]

@@ -4,7 +4,7 @@
  * @module
  */
 import type { PublicClient } from 'viem'
-import { type LiveEnclave, readLiveGateways } from '#chain/registry.ts'
+import { type LiveEnclave, readLiveEnclaves } from '#chain/registry.ts'
 import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
@@ -49,17 +49,29 @@ const EVIDENCE_AGE_SECONDS_MAX = 7_200
  * Every gateway behind the relay that registry, evidence and policy agree on. Throws `SealpathError`: `CHAIN_FAILED`, `RELAY_FAILED`; when
  * none is left, `EVIDENCE_REFUSED` with the reason if there was just one, `NO_GATEWAY` otherwise.
  */
-export async function findGateways(
+export function findGateways(network: Network, policy: GatewayPolicy, nowSeconds: bigint): Promise<TrustedGateway[]> {
+  return findEnclaves(network, 'gateway', policy, nowSeconds)
+}
+
+/** Likewise every issuer behind the relay: it is reached like a gateway and never learns who asks. */
+export function findIssuers(network: Network, policy: GatewayPolicy, nowSeconds: bigint): Promise<TrustedGateway[]> {
+  return findEnclaves(network, 'issuer', policy, nowSeconds)
+}
+
+type Role = keyof typeof ENCLAVE_ROLE
+
+async function findEnclaves(
   network: Network,
+  role: Role,
   policy: GatewayPolicy,
   nowSeconds: bigint,
 ): Promise<TrustedGateway[]> {
-  const [live, directory] = await Promise.all([readRegistry(network), readDirectory(network.relayUrl)])
+  const [live, directory] = await Promise.all([readRegistry(network, role), readDirectory(network.relayUrl)])
   const refusals: SealpathError[] = []
   const found = await Promise.all(
     directory.gateways.map(async ({ path }) => {
       try {
-        return await checkGateway(network, new URL(path, network.relayUrl), live, policy, nowSeconds)
+        return await checkEnclave(network, role, new URL(path, network.relayUrl), live, policy, nowSeconds)
       } catch (error) {
         // One gateway that serves rubbish must not keep clients from the others.
         const refusal =
@@ -73,14 +85,14 @@ export async function findGateways(
   if (trusted.length > 0) return trusted
   const [only] = refusals
   if (only !== undefined && refusals.length === 1) throw only
-  throw new SealpathError('NO_GATEWAY', 'no gateway behind this relay agrees with the registry and your policy', {
+  throw new SealpathError('NO_GATEWAY', 'no such enclave behind this relay agrees with the registry and your policy', {
     ...(only === undefined ? {} : { cause: only }),
   })
 }
 
-async function readRegistry({ client, registry }: Network): Promise<LiveEnclave[]> {
+async function readRegistry({ client, registry }: Network, role: Role): Promise<LiveEnclave[]> {
   try {
-    return await readLiveGateways(client, registry)
+    return await readLiveEnclaves(client, registry, ENCLAVE_ROLE[role])
   } catch (cause) {
     throw new SealpathError('CHAIN_FAILED', 'cannot read the registry: check rpcUrl and the registry address', {
       cause,
@@ -104,8 +116,9 @@ function parseDirectory(text: string): {
   return parseJson(RelayDirectorySchema, text, 'relay directory')
 }
 
-async function checkGateway(
+async function checkEnclave(
   network: Network,
+  role: Role,
   url: URL,
   live: readonly LiveEnclave[],
   policy: GatewayPolicy,
@@ -119,20 +132,26 @@ async function checkGateway(
   const { statement } = evidence
   const entry = live.find((candidate) => candidate.enclave === statement.enclave)
   if (entry === undefined) throw refuse('NOT_REGISTERED', 'the registry does not know this enclave as active')
-  checkBinding(network, evidence, entry, toHex(keccak256(keyBytes)))
+  checkBinding(network, role, evidence, entry, toHex(keccak256(keyBytes)))
   checkPolicy(policy, entry)
   checkDocument(network, evidence, entry, policy, nowSeconds)
   return { ...entry, url, keyConfigs: parseKeyConfigList(keyBytes) }
 }
 
 /** Statement, registry and the keys that were served must name the same things. */
-function checkBinding(network: Network, { statement }: PublicEvidence, entry: LiveEnclave, keysHash: Hex): void {
+function checkBinding(
+  network: Network,
+  role: Role,
+  { statement }: PublicEvidence,
+  entry: LiveEnclave,
+  keysHash: Hex,
+): void {
   const isSameNetwork =
     statement.chainId === network.chainId &&
     statement.registry === network.registry &&
     statement.settlement === network.settlement
   if (!isSameNetwork) throw refuse('OTHER_NETWORK', 'the gateway is bound to another chain or other contracts')
-  if (statement.role !== 'gateway' || statement.operator !== entry.operator) {
+  if (statement.role !== role || statement.operator !== entry.operator) {
     throw refuse('STATEMENT_MISMATCH', 'registry and gateway name different operators or roles')
   }
   if (!entry.keyConfigs.includes(keysHash)) {

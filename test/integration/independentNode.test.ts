@@ -19,7 +19,7 @@ import { anvil as anvilChain } from 'viem/chains'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type Deployment, readDeployment } from '#chain/deployment.ts'
 import { enclaveRegistryAbi, testOPGAbi } from '#chain/generated/abis.ts'
-import { readLiveGateways } from '#chain/registry.ts'
+import { readLiveEnclaves } from '#chain/registry.ts'
 import { advanceApproval } from '#chain/timelock.ts'
 import { createDevelopmentAttester } from '#node/attesters/development.ts'
 import { createDevelopmentHost } from '#node/attesters/developmentHost.ts'
@@ -147,7 +147,7 @@ it('registers an enclave with a cold certificate chain in one transaction', asyn
   const { status, gasUsed } = await client.waitForTransactionReceipt({ hash })
   expect(status).toBe('success')
   expect(gasUsed).toBeLessThan(TRANSACTION_GAS_MAX)
-  const live = await readLiveGateways(client, registry)
+  const live = await readLiveEnclaves(client, registry, ENCLAVE_ROLE.gateway)
   expect(live).toMatchObject([{ enclave: statement.enclave.toLowerCase(), measurement, isDevelopment: true }])
 })
 
