@@ -4,7 +4,7 @@
  * @module
  */
 import { AppError } from '#node/appError.ts'
-import { callSealed, type SealedAnswer } from '#node/sealing/sealedCall.ts'
+import { callSealed } from '#node/sealing/sealedCall.ts'
 import { decodeUtf8, encodeUtf8, type Hex, toBase64, toHex } from '#protocol/bytes.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
 import { ENCLAVE_ROLE, verifyStatement } from '#protocol/evidence/statement.ts'
@@ -13,6 +13,7 @@ import { keccak256 } from '#protocol/hash.ts'
 import { signDigest } from '#protocol/receipt/head.ts'
 import { type KeyConfig, parseKeyConfigList } from '#protocol/sealing/keyConfig.ts'
 import { KEM_X_WING, type SealingSuites } from '#protocol/sealing/suite.ts'
+import type { WholeAnswer } from '#protocol/sealing/wholeExchange.ts'
 import { PublicEvidenceSchema } from '#protocol/wire/agentApi.ts'
 import { ApiErrorSchema } from '#protocol/wire/aggregatorApi.ts'
 import {
@@ -78,9 +79,9 @@ export function createIssuerClient(options: IssuerClientOptions): IssuerClient {
   const call = async <T>(path: string, body: unknown, schema: Schema<T>): Promise<T> => {
     const { config } = await peer()
     const url = new URL('/gateway', options.url).href
-    let answer: SealedAnswer
+    let answer: WholeAnswer
     try {
-      const request = { method: 'POST', path, body: encodeUtf8(toJson(body)) }
+      const request = { method: 'POST' as const, path, body: encodeUtf8(toJson(body)) }
       answer = await callSealed({ suites: options.suites, url, config, timeoutMs: TIMEOUT_MS }, request)
     } catch (error) {
       // It may have been restarted with other keys.

@@ -23,12 +23,14 @@ export type SealpathErrorCode =
   | 'NOT_SETTLED'
   /** The aggregator's proof does not lead to what the chain stores. */
   | 'PROOF_REJECTED'
+  /** The issuer refused: its code is the reason. */
+  | 'ISSUER_REFUSED'
   | 'BAD_OPTIONS'
 
 export class SealpathError extends Error {
   override readonly name = 'SealpathError'
   readonly code: SealpathErrorCode
-  /** Why, where a check has a code of its own: that of the evidence or receipt check. */
+  /** Why, where a check has a code of its own: that of the evidence or receipt check, or the issuer's. */
   readonly reason: string | undefined
   constructor(code: SealpathErrorCode, message: string, options: ErrorOptions & { reason?: string } = {}) {
     super(message, options)

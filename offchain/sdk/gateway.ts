@@ -14,6 +14,7 @@ import { ENCLAVE_ROLE, verifyStatement } from '#protocol/evidence/statement.ts'
 import { verifyNitroEvidence } from '#protocol/evidence/verifyEvidence.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { type KeyConfig, parseKeyConfigList } from '#protocol/sealing/keyConfig.ts'
+import { KEM_X_WING } from '#protocol/sealing/suite.ts'
 import { type PublicEvidence, PublicEvidenceSchema } from '#protocol/wire/agentApi.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import { RelayDirectorySchema } from '#protocol/wire/relayApi.ts'
@@ -256,4 +257,12 @@ export function pickGateway(gateways: readonly TrustedGateway[], random: Uint32A
   const gateway = gateways[(random[0] ?? 0) % gateways.length]
   if (gateway === undefined) throw new SealpathError('NO_GATEWAY', 'there is no gateway to choose from')
   return gateway
+}
+
+/** X-Wing where the enclave offers it: what is recorded today stays sealed when X25519 no longer is. */
+export function preferredConfig(configs: readonly KeyConfig[]): KeyConfig {
+  const config = configs.find(({ kemId }) => kemId === KEM_X_WING) ?? configs[0]
+  if (config === undefined)
+    throw new SealpathError('EVIDENCE_REFUSED', 'the enclave offers no key that this client knows')
+  return config
 }

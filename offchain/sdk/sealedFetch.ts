@@ -7,13 +7,12 @@ import { deriveSalts } from '#protocol/receipt/commitment.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
 import type { Field } from '#protocol/sealing/binaryHttpFields.ts'
 import { type SealedHttpRequest, type SealedResponseReader, sealHttpRequest } from '#protocol/sealing/client.ts'
-import type { KeyConfig } from '#protocol/sealing/keyConfig.ts'
 import { mediaTypeOf, PROBLEM_JSON } from '#protocol/sealing/mediaTypes.ts'
 import { KEM_X_WING } from '#protocol/sealing/suite.ts'
 import { PADDING_FIELD, type PaddingMode } from '#protocol/shape.ts'
 import { NONCE_FIELD, RECEIPT_TRAILER } from '#protocol/wire/receiptFile.ts'
 import { SealpathError } from './errors.ts'
-import type { TrustedGateway } from './gateway.ts'
+import { preferredConfig, type TrustedGateway } from './gateway.ts'
 import { type ExchangeAccess, type Head, ReceiptCheck } from './receiptCheck.ts'
 import type { SealedReceipt } from './sealedReceipt.ts'
 
@@ -111,14 +110,6 @@ function openResponse({ status, headers }: Head, body: ReadableStream<Uint8Array
   } catch (cause) {
     throw new SealpathError('ANSWER_CUT', message, { cause })
   }
-}
-
-/** X-Wing where the gateway offers it: what is recorded today stays sealed when X25519 no longer is. */
-function preferredConfig(configs: readonly KeyConfig[]): KeyConfig {
-  const config = configs.find(({ kemId }) => kemId === KEM_X_WING) ?? configs[0]
-  if (config === undefined)
-    throw new SealpathError('EVIDENCE_REFUSED', 'the gateway offers no key that this client knows')
-  return config
 }
 
 async function send(url: URL, sealed: SealedHttpRequest, abort: AbortSignal): Promise<Response> {

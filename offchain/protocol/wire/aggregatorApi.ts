@@ -29,14 +29,13 @@ export type HeadReceived = { readonly size: bigint }
 /** The clearing is held durably. `clearing` is its EIP-712 digest. */
 export type ClearingReceived = { readonly clearing: Hex }
 
-/** `head` is the largest held, signed over exactly `size` leaves. `isEnded`: it contradicted itself, and evidence of that is kept. */
+/** `head` is the largest held, signed over exactly `size` leaves. */
 export type EnclaveLog = {
   readonly enclave: Hex
   readonly role: 'gateway' | 'issuer'
   readonly size: bigint
   readonly settledSize: bigint
   readonly fees: bigint
-  readonly isEnded: boolean
   readonly head: EarningsHeadMessage
 }
 
@@ -97,7 +96,6 @@ export const EnclaveLogSchema: Schema<EnclaveLog> = v.object({
   size: uintOf(53),
   settledSize: uintOf(53),
   fees: uintOf(64),
-  isEnded: v.boolean(),
   head: EarningsHeadSchema,
 })
 

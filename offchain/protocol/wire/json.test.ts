@@ -80,11 +80,7 @@ const WIRE: readonly (readonly [string, Schema<unknown>, Record<string, unknown>
   ['SignedClearing', SignedClearingSchema, clearing],
   ['AgentClearings', AgentClearingsSchema, { clearings: [clearing] }],
   ['ClearingReceived', ClearingReceivedSchema, { clearing: HASH }],
-  [
-    'EnclaveLog',
-    EnclaveLogSchema,
-    { enclave: ADDRESS, role: 'issuer', size: 4n, settledSize: 3n, fees: 2n, isEnded: false, head },
-  ],
+  ['EnclaveLog', EnclaveLogSchema, { enclave: ADDRESS, role: 'issuer', size: 4n, settledSize: 3n, fees: 2n, head }],
   [
     'Batch',
     BatchSchema,

@@ -1,0 +1,112 @@
+/** What a wallet says to an issuer, sealed and through a relay: the issuer never learns who asks. @module */
+import { decodeUtf8, encodeUtf8, type Hex, toBase64 } from '#protocol/bytes.ts'
+import { encodeG1 } from '#protocol/credits/points.ts'
+import type { Purchase } from '#protocol/credits/purchase.ts'
+import { hashIssueRequest } from '#protocol/credits/purchase.ts'
+import { signDigest } from '#protocol/receipt/head.ts'
+import { mediaTypeOf } from '#protocol/sealing/mediaTypes.ts'
+import type { SealingSuites } from '#protocol/sealing/suite.ts'
+import { sealWholeRequest } from '#protocol/sealing/wholeExchange.ts'
+import { ApiErrorSchema } from '#protocol/wire/aggregatorApi.ts'
+import {
+  type ChangeTile,
+  ChangeTileSchema,
+  IssueAnswerSchema,
+  type IssuerKeysets,
+  IssuerKeysetsSchema,
+  type SpentTile,
+  SpentTileSchema,
+} from '#protocol/wire/issuerApi.ts'
+import { parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
+import { SealpathError } from '../errors.ts'
+import { preferredConfig, type TrustedGateway } from '../gateway.ts'
+
+export type IssuerAccess = {
+  readonly enclave: Hex
+  keysets(): Promise<IssuerKeysets>
+  /** Asks for a purchase's blind signatures. Repeating it answers the same. */
+  issue(purchase: Purchase): Promise<readonly Uint8Array[]>
+  changeTile(prefix: string): Promise<ChangeTile>
+  spentTile(prefix: string): Promise<SpentTile>
+}
+
+export type IssuerAccessOptions = {
+  readonly suites: SealingSuites
+  /** As found behind the relay and checked. */
+  readonly issuer: TrustedGateway
+  readonly chainId: number
+  readonly vault: Hex
+  readonly keyset: Hex
+  readonly timeoutMs: number
+}
+
+/** Every call throws `SealpathError`: `RELAY_FAILED`, and `ISSUER_REFUSED` with the issuer's code as its reason. */
+export function accessIssuer(options: IssuerAccessOptions): IssuerAccess {
+  const { issuer, keyset, chainId, vault } = options
+  const get = <T>(path: string, schema: Schema<T>): Promise<T> => call(options, 'GET', path, new Uint8Array(), schema)
+  return {
+    enclave: issuer.enclave,
+    keysets: () => get('/v1/keysets', IssuerKeysetsSchema),
+    async issue({ claimKey, claimPrivateKey, outputs }) {
+      const digest = hashIssueRequest({ keyset, claimKey, outputs }, { chainId, vault })
+      const body = toJson({
+        keyset,
+        claimKey,
+        outputs: outputs.map(({ exponent, blinded }) => ({ exponent, blinded: toBase64(encodeG1(blinded)) })),
+        signature: signDigest(digest, claimPrivateKey),
+      })
+      return (await call(options, 'POST', '/v1/issue', encodeUtf8(body), IssueAnswerSchema)).signatures
+    },
+    changeTile: (prefix) => get(`/v1/change/${keyset}/${prefix}`, ChangeTileSchema),
+    spentTile: (prefix) => get(`/v1/spent/${keyset}/${prefix}`, SpentTileSchema),
+  }
+}
+
+async function call<T>(
+  { suites, issuer, timeoutMs }: IssuerAccessOptions,
+  method: 'GET' | 'POST',
+  path: string,
+  body: Uint8Array,
+  schema: Schema<T>,
+): Promise<T> {
+  const config = preferredConfig(issuer.keyConfigs)
+  const sealed = await sealWholeRequest(suites, config, {
+    method,
+    authority: issuer.url.host,
+    path,
+    body,
+    now: new Date(),
+  })
+  const answer = await sealed.open(await send(issuer.url, sealed.contentType, sealed.accept, sealed.body, timeoutMs))
+  const text = decodeUtf8(answer.body)
+  if (answer.status === 200) return parseJson(schema, text, 'issuer answer')
+  const { error } = parseJson(ApiErrorSchema, text, 'issuer error')
+  throw new SealpathError('ISSUER_REFUSED', error.message, { reason: error.code })
+}
+
+async function send(
+  url: URL,
+  contentType: string,
+  accept: string,
+  body: Uint8Array<ArrayBuffer>,
+  timeoutMs: number,
+): Promise<Uint8Array> {
+  let response: Response
+  try {
+    response = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': contentType },
+      body,
+      signal: AbortSignal.timeout(timeoutMs),
+      referrerPolicy: 'no-referrer',
+      credentials: 'omit',
+    })
+    if (response.ok && mediaTypeOf(response.headers.get('content-type')) === accept) {
+      return new Uint8Array(await response.arrayBuffer())
+    }
+  } catch (cause) {
+    throw new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
+  }
+  await response.body?.cancel()
+  throw new SealpathError('RELAY_FAILED', `the relay answered ${response.status}`)
+}
