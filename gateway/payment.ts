@@ -6,7 +6,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '#node/log.ts'
 import type { Hex } from '#protocol/bytes.ts'
-import { feeRoundedUp, type PricedModel } from '#protocol/prices.ts'
 import type { ReserveAnswer } from '#protocol/wire/issuerApi.ts'
 import { WireError } from '#protocol/wire/json.ts'
 import { formatSealed, type PaymentNeeded, parseSealed } from '#protocol/wire/paymentField.ts'
@@ -154,9 +153,4 @@ async function captureUntilDone(
   }
   log.warn('capture given up', { attempts: CAPTURE_RETRY_MS.length })
   return undefined
-}
-
-/** The most that a request can cost: every byte of its body a token, and every token that it allows. */
-export function feeAtMost(price: PricedModel, bodyBytes: number, completionTokensMax: number): bigint {
-  return feeRoundedUp(price, { promptTokens: bodyBytes, completionTokens: completionTokensMax })
 }

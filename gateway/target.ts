@@ -11,6 +11,7 @@ import { errorResponse, type InnerResponse } from '#node/sealing/innerResponse.t
 import type { SealedExchange } from '#node/sealing/sealedServer.ts'
 import { decodeUtf8, encodeUtf8, fromHex } from '#protocol/bytes.ts'
 import type { PricedModel } from '#protocol/prices.ts'
+import { costAtMost } from '#protocol/requestCost.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
 import { CHUNK_BYTES_SEND } from '#protocol/sealing/chunkSealing.ts'
 import { PADDING_FIELD, type PaddingMode, parsePaddingMode } from '#protocol/shape.ts'
@@ -27,7 +28,7 @@ import {
   parseChatRequest,
 } from './backends/backend.ts'
 import { buildChunk, CompletionBuilder, type CompletionFrame } from './backends/completion.ts'
-import { feeAtMost, PaymentError, type PaymentSession, type Payments } from './payment.ts'
+import { PaymentError, type PaymentSession, type Payments } from './payment.ts'
 import type { ReceiptIssuer } from './receiptIssuer.ts'
 import { shapeEvents } from './shape.ts'
 
@@ -54,8 +55,6 @@ export type Target = {
 }
 
 const NONCE_BYTES_MAX = 64
-/** Taken for the context of a model whose backend does not tell. */
-const CONTEXT_TOKENS_UNKNOWN = 131_072
 
 export function createTarget(options: TargetOptions): Target {
   let openAnswers = 0
@@ -116,7 +115,8 @@ async function answerChat(
     created: Math.floor(options.nowSeconds()),
     model: request.model,
   }
-  const atMost = feeAtMost(served.price, inner.body.length, completionTokensMax(request, served))
+  const context = served.backend.models.find(({ name }) => name === request.model)?.contextTokens
+  const atMost = costAtMost(served.price, inner.body, context)
   const payment = options.payments?.begin(fieldOf(inner, PAYMENT_FIELD), atMost)
   const { events, first } = await beginAnswer(served, request, exchange.signal, payment, record)
   /** For an answer that failed: nothing of it is charged. */
@@ -205,15 +205,6 @@ async function beginAnswer(
     void payment.capture(0n)
     throw error
   }
-}
-
-/** Every token that the request allows, of all its choices. What says nothing is bounded by the model's context. */
-function completionTokensMax({ model, parameters }: ChatRequest, { backend }: ServedModel): number {
-  const context = backend.models.find(({ name }) => name === model)?.contextTokens ?? CONTEXT_TOKENS_UNKNOWN
-  const { max_completion_tokens: completion, max_tokens: tokens, n } = parameters
-  const stated = [completion, tokens].find((value) => typeof value === 'number' && value > 0)
-  const each = typeof stated === 'number' ? Math.min(Math.ceil(stated), context) : context
-  return each * (typeof n === 'number' && n > 1 ? Math.ceil(n) : 1)
 }
 
 /** OpenAI's shape, with what the request would cost beside it. */

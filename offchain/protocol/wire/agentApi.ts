@@ -5,7 +5,8 @@
  *   POST /agent/evidence           { nonce } -> { document }: makes the one fresh document that everybody gets
  *   GET  /agent/log?from=N         AgentLog: the leaves from N up to the newest earnings head, and that head
  *   POST /agent/acknowledged       { size }: the leaves below `size` are durable outside; the enclave may forget them
- *   GET  /agent/clearings          AgentClearings: an issuer's newest clearing of each keyset that it writes
+ *   GET  /agent/clearings          AgentClearings: an issuer's newest clearing of each keyset that has something new
+ *   POST /agent/clearings/acknowledged   ClearingAcknowledged: so much is on chain for good; the enclave need not state it again
  *
  * Spec: docs/spec.md section 7.
  * @module
@@ -73,6 +74,9 @@ export type SignedClearing = Clearing & CompactSignature
  */
 export type AgentClearings = { readonly clearings: readonly SignedClearing[] }
 
+/** Cumulative amounts. */
+export type ClearingAcknowledged = Pick<Clearing, 'keyset' | 'enclaves'>
+
 export const StatementSchema: Schema<Statement> = v.object({
   chainId: v.pipe(v.number(), v.integer(), v.minValue(1)),
   registry: address,
@@ -114,15 +118,25 @@ export const AgentLogSchema: Schema<AgentLog> = v.object({
 
 export const AcknowledgedSchema: Schema<Acknowledged> = v.object({ size: uintOf(53) })
 
+const clearingLines: Schema<Clearing['enclaves']> = v.pipe(
+  v.array(v.object({ enclave: address, captured: uintOf(64) })),
+  v.maxLength(CLEARING_LINES_MAX),
+)
+
 export const SignedClearingSchema: Schema<SignedClearing> = v.object({
   keyset: hash,
   issued: uintOf(64),
   captured: uintOf(64),
-  enclaves: v.pipe(v.array(v.object({ enclave: address, captured: uintOf(64) })), v.maxLength(CLEARING_LINES_MAX)),
+  enclaves: clearingLines,
   r: hash,
   vs: hash,
 })
 
 export const AgentClearingsSchema: Schema<AgentClearings> = v.object({
   clearings: v.pipe(v.array(SignedClearingSchema), v.maxLength(AGENT_CLEARINGS_MAX)),
+})
+
+export const ClearingAcknowledgedSchema: Schema<ClearingAcknowledged> = v.object({
+  keyset: hash,
+  enclaves: clearingLines,
 })

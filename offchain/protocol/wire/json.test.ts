@@ -10,6 +10,7 @@ import {
   AgentLogSchema,
   AgentStatusSchema,
   CLEARING_LINES_MAX,
+  ClearingAcknowledgedSchema,
   EarningsHeadSchema,
   EvidenceAnswerSchema,
   EvidenceRequestSchema,
@@ -79,6 +80,7 @@ const WIRE: readonly (readonly [string, Schema<unknown>, Record<string, unknown>
   ['HeadReceived', HeadReceivedSchema, { size: 4n }],
   ['SignedClearing', SignedClearingSchema, clearing],
   ['AgentClearings', AgentClearingsSchema, { clearings: [clearing] }],
+  ['ClearingAcknowledged', ClearingAcknowledgedSchema, { keyset: HASH, enclaves: clearing.enclaves }],
   ['ClearingReceived', ClearingReceivedSchema, { clearing: HASH }],
   ['EnclaveLog', EnclaveLogSchema, { enclave: ADDRESS, role: 'issuer', size: 4n, settledSize: 3n, fees: 2n, head }],
   [
