@@ -12,9 +12,11 @@ import { connectSettlement, type SettlementChain } from './chainAccess.ts'
 import type { AggregatorConfig } from './config.ts'
 import { Intake } from './intake.ts'
 import { MIGRATIONS } from './migrations.ts'
+import { createClearingStore } from './postgresClearings.ts'
 import { createLogStore } from './postgresLogs.ts'
 import { createSettlementStore } from './postgresSettlement.ts'
 import { RowsCache } from './proofs.ts'
+import { remember } from './remembered.ts'
 import { SettleLoop } from './settleLoop.ts'
 import { rememberStanding } from './standing.ts'
 
@@ -39,14 +41,15 @@ export async function startAggregator(
 
     const now = () => Date.now()
     const hash = await createBulkKeccak()
-    const { chainId, settlement: contract, fromBlock } = config.deployment
-    const ingestPorts = {
-      store: logs,
-      standingOf: rememberStanding((enclave) => chain.standingOf(enclave), now),
-      domain: { chainId, settlement: contract },
-      hash,
-    }
-    const intake = new Intake(ingestPorts, config.limits.openDeliveriesMax, log)
+    const { fromBlock } = config.deployment
+    const { domain } = chain
+    const standingOf = rememberStanding((enclave) => chain.standingOf(enclave), now)
+    const writerOf = remember(
+      (keyset) => chain.writerOf(keyset),
+      (writer) => writer !== undefined,
+      now,
+    )
+    const intake = new Intake({ store: logs, standingOf, domain, hash }, config.limits.openDeliveriesMax, log)
     const { depth } = config.settle
     const loop = new SettleLoop(
       { chain, store: settlement, policy: config.settle, fromBlock, depth, log, now },
@@ -54,6 +57,7 @@ export async function startAggregator(
     )
     const app = createAggregatorApp({
       intake,
+      clearings: { store: createClearingStore(database.sql), writerOf, standingOf, domain },
       proofs: { logs, settlement, rows: new RowsCache(logs, hash, config.limits.cachedLeavesMax), hash },
       account: chain.account,
       health: loop.health,

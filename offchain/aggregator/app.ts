@@ -6,16 +6,19 @@ import { AppError } from '#node/appError.ts'
 import { errorFields, type Logger } from '#node/log.ts'
 import { addHealth } from '#node/server.ts'
 import { fromHex, type Hex } from '#protocol/bytes.ts'
+import { SignedClearingSchema } from '#protocol/wire/agentApi.ts'
 import {
   type AggregatorErrorCode,
   type AggregatorStatus,
   type ApiError,
   type Batch,
+  type ClearingReceived,
   type EnclaveLog,
   HeadDeliverySchema,
   type HeadReceived,
 } from '#protocol/wire/aggregatorApi.ts'
 import { address, hash, parseJson, parseShape, type Schema, toJson, uintOf, WireError } from '#protocol/wire/json.ts'
+import { type ClearingPorts, takeClearing } from './clearings.ts'
 import type { AggregatorLimits } from './config.ts'
 import type { Intake } from './intake.ts'
 import { type ProofPorts, proveLeaf } from './proofs.ts'
@@ -23,6 +26,7 @@ import type { LoopHealth } from './settleLoop.ts'
 
 export type AggregatorPorts = {
   readonly intake: Intake
+  readonly clearings: ClearingPorts
   readonly proofs: ProofPorts
   readonly account: Hex
   readonly health: LoopHealth
@@ -37,6 +41,7 @@ export type AggregatorPorts = {
 const STATUS_OF: Readonly<Record<AggregatorErrorCode, number>> = {
   BAD_REQUEST: 400,
   UNKNOWN_ENCLAVE: 403,
+  UNKNOWN_KEYSET: 403,
   NOT_FOUND: 404,
   GAP: 409,
   EQUIVOCATION: 409,
@@ -48,6 +53,8 @@ const STATUS_OF: Readonly<Record<AggregatorErrorCode, number>> = {
 }
 
 const RETRY_AFTER_SECONDS = 1
+/** A clearing of 256 lines takes about 25 kB. */
+const CLEARING_BYTES_MAX = 65_536
 /** Anyone may ask to settle now, once in this time. */
 const SETTLE_REQUEST_EVERY_MS = 1_000
 
@@ -58,16 +65,21 @@ export function createAggregatorApp(ports: AggregatorPorts): Hono {
   app.use(readableByPages)
   addHealth(app, () => (health.failure === undefined ? [] : [`settling failed: ${health.failure}`]))
 
-  const bodyMax = bodyLimit({
-    maxSize: ports.limits.bodyBytesMax,
-    onError: () =>
-      refuse('BODY_TOO_LARGE', `expected at most ${ports.limits.bodyBytesMax} bytes: deliver an older head first`),
-  })
-  app.post('/v1/heads', withPlace(ports.intake), bodyMax, async (c) => {
+  const { bodyBytesMax } = ports.limits
+  const headBytes = bodyMax(bodyBytesMax, `expected at most ${bodyBytesMax} bytes: deliver an older head first`)
+  app.post('/v1/heads', withPlace(ports.intake), headBytes, async (c) => {
     const delivery = parseJson(HeadDeliverySchema, await c.req.text(), 'head delivery')
     const result = await ports.intake.take(delivery)
     if (result.ok) return answer({ size: result.size } satisfies HeadReceived)
     return refuse(result.code, result.message, result.expectedFrom)
+  })
+
+  const clearingBytes = bodyMax(CLEARING_BYTES_MAX, `expected at most ${CLEARING_BYTES_MAX} bytes`)
+  app.post('/v1/clearings', withPlace(ports.intake), clearingBytes, async (c) => {
+    const clearing = parseJson(SignedClearingSchema, await c.req.text(), 'clearing')
+    const taken = await takeClearing(ports.clearings, clearing)
+    if (taken.ok) return answer({ clearing: taken.id } satisfies ClearingReceived)
+    return refuse(taken.code, taken.message)
   })
 
   app.get('/v1/proofs/:leaf', async (c) => {
@@ -89,7 +101,8 @@ export function createAggregatorApp(ports: AggregatorPorts): Hono {
     const enclave = parameter(c, 'id', address)
     const summary = await proofs.logs.readEnclave(enclave)
     if (summary === undefined) return refuse('NOT_FOUND', 'no log of this enclave was delivered here')
-    return answer({ enclave, ...summary } satisfies EnclaveLog)
+    const { size, fees } = summary.head
+    return answer({ enclave, size, fees, ...summary } satisfies EnclaveLog)
   })
 
   app.get('/v1/batches/:id', async (c) => {
@@ -126,6 +139,10 @@ function withPlace(intake: Intake): MiddlewareHandler {
     }
     return undefined
   }
+}
+
+function bodyMax(maxSize: number, message: string): MiddlewareHandler {
+  return bodyLimit({ maxSize, onError: () => refuse('BODY_TOO_LARGE', message) })
 }
 
 /** What is public here may be read from any page. */

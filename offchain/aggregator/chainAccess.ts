@@ -12,13 +12,16 @@ import {
   TransactionNotFoundError,
   type TransactionReceipt,
   TransactionReceiptNotFoundError,
+  zeroAddress,
 } from 'viem'
 import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts'
-import { enclaveRegistryAbi, receiptSettlementAbi } from '#chain/generated/abis.ts'
+import { creditVaultAbi, enclaveRegistryAbi, receiptSettlementAbi } from '#chain/generated/abis.ts'
 import { ENCLAVE_STATES, type EnclaveState } from '#chain/registry.ts'
 import { AppError } from '#node/appError.ts'
 import type { Hex } from '#protocol/bytes.ts'
-import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
+import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
+import type { SettlementDomain } from '#protocol/receipt/head.ts'
+import type { EarningsHeadMessage, SignedClearing } from '#protocol/wire/agentApi.ts'
 import type { AggregatorDeployment } from './config.ts'
 import { signedHeadArgument } from './evidence.ts'
 import type { Standing } from './standing.ts'
@@ -31,17 +34,20 @@ export type SendOutcome = 'taken' | 'known' | 'usedNonce' | 'underpriced' | 'fai
 
 export type SettlementChain = {
   readonly account: Hex
-  readonly settlement: Hex
+  /** What heads and clearings are signed for. */
+  readonly domain: SettlementDomain
   /** Names chain and contract for good, so that a database is never used with another. */
   identity(): Promise<string>
   standingOf(enclave: Hex): Promise<Standing>
+  /** The enclave whose clearings of this keyset count; `undefined` while the vault knows none. */
+  writerOf(keyset: Hex): Promise<Hex | undefined>
   isCompromised(enclave: Hex): Promise<boolean>
   /** When the settler that an operator named loses its exclusive time, in seconds since the epoch. */
   exclusiveUntil(enclave: Hex): Promise<bigint>
   /** `undefined` for a block beyond the newest, or a tag the node does not know. */
   readBlock(block: bigint | 'latest' | 'safe' | 'finalized'): Promise<BlockId | undefined>
-  /** Hashes of the transactions that settled a batch in blocks `from` to `to`, both inclusive, in their order. */
-  readBatchTransactions(from: bigint, to: bigint): Promise<readonly Hex[]>
+  /** Hashes of the transactions that settled heads or clearings in blocks `from` to `to`, both inclusive, in their order. */
+  readSettleTransactions(from: bigint, to: bigint): Promise<readonly Hex[]>
   readReceipt(hash: Hex): Promise<TransactionReceipt | undefined>
   isKnown(hash: Hex): Promise<boolean>
   /** Transactions of the account that are included. */
@@ -52,8 +58,6 @@ export type SettlementChain = {
   sign(call: { nonce: number; calldata: Hex; gas: bigint; fees: Fees }): Promise<Hex>
   send(raw: Hex): Promise<SendOutcome>
 }
-
-const GATEWAY_ROLE = 1
 
 /** Connects as the account of `privateKey`. Checks that the endpoint is on the deployment's chain: throws `AppError` (`RPC_FAILED`, `BAD_CONFIG`). */
 export async function connectSettlement(
@@ -84,7 +88,7 @@ function createSettlementChain(
   const settlementContract = { address: settlement, abi: receiptSettlementAbi } as const
   return {
     account: account.address.toLowerCase() as Hex,
-    settlement,
+    domain: { chainId, settlement },
     async identity() {
       const genesis = await client.getBlock({ blockNumber: 0n })
       return `${chainId} ${genesis.hash} ${settlement}`
@@ -93,6 +97,16 @@ function createSettlementChain(
       const args = [getAddress(enclave)] as const
       const [state, role] = await client.readContract({ ...registryContract, functionName: 'standingOf', args })
       return standingOf(ENCLAVE_STATES[state] ?? 'none', role)
+    },
+    async writerOf(keyset) {
+      const vault = await client.readContract({ ...settlementContract, functionName: 'VAULT' })
+      const { writer } = await client.readContract({
+        address: vault,
+        abi: creditVaultAbi,
+        functionName: 'keysetOf',
+        args: [keyset],
+      })
+      return writer === zeroAddress ? undefined : (writer.toLowerCase() as Hex)
     },
     async isCompromised(enclave) {
       const args = [getAddress(enclave)] as const
@@ -115,8 +129,14 @@ function createSettlementChain(
         throw error
       }
     },
-    async readBatchTransactions(fromBlock, toBlock) {
-      const logs = await client.getLogs({ address: settlement, event: BATCH_SETTLED, fromBlock, toBlock, strict: true })
+    async readSettleTransactions(fromBlock, toBlock) {
+      const logs = await client.getLogs({
+        address: settlement,
+        events: SETTLED_EVENTS,
+        fromBlock,
+        toBlock,
+        strict: true,
+      })
       return [...new Set(logs.map(({ transactionHash }) => transactionHash))]
     },
     readReceipt: (hash) => unlessMissing(client.getTransactionReceipt({ hash }), TransactionReceiptNotFoundError),
@@ -146,16 +166,19 @@ function createSettlementChain(
   }
 }
 
-/** Calldata that settles `heads` in their order. */
-export function settleCalldata(heads: readonly EarningsHeadMessage[]): Hex {
+/** Calldata that settles `clearings` and then `heads`, each in their order. */
+export function settleCalldata(heads: readonly EarningsHeadMessage[], clearings: readonly SignedClearing[] = []): Hex {
   return encodeFunctionData({
     abi: receiptSettlementAbi,
     functionName: 'settle',
-    args: [heads.map(signedHeadArgument), []],
+    args: [heads.map(signedHeadArgument), clearings],
   })
 }
 
-const BATCH_SETTLED = getAbiItem({ abi: receiptSettlementAbi, name: 'BatchSettled' })
+const SETTLED_EVENTS = [
+  getAbiItem({ abi: receiptSettlementAbi, name: 'BatchSettled' }),
+  getAbiItem({ abi: receiptSettlementAbi, name: 'ClearingSettled' }),
+] as const
 
 async function send(client: PublicClient, serializedTransaction: Hex): Promise<SendOutcome> {
   try {
@@ -176,9 +199,12 @@ export function outcomeOf(message: string): SendOutcome {
   return 'failed'
 }
 
+const LOG_ROLES = ['gateway', 'issuer'] as const
+
 function standingOf(state: EnclaveState, role: number): Standing {
-  if (role !== GATEWAY_ROLE || state === 'none') return 'unknown'
-  return state === 'active' || state === 'retired' ? 'gateway' : 'ended'
+  const known = LOG_ROLES.find((name) => ENCLAVE_ROLE[name] === role)
+  if (known === undefined || state === 'none') return 'unknown'
+  return state === 'active' || state === 'retired' ? known : 'ended'
 }
 
 async function unlessMissing<T>(

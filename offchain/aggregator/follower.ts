@@ -1,6 +1,6 @@
 /**
- * Follows the chain: every batch that anybody settled, ours or not. This is where proofs come from, and what makes the database a
- * cache: lost, it is read again; settled by another aggregator, a head is known here without a transaction of ours.
+ * Follows the chain: every batch and clearing that anybody settled, ours or not. This is where proofs come from, and what makes the database a
+ * cache: lost, it is read again; settled by another aggregator, a head or a clearing is known here without a transaction of ours.
  *
  * A reorganisation is seen by the hash of the last block read. Everything above the last final block is then read again, in one commit.
  * @module
@@ -8,7 +8,7 @@
 import type { Hex } from '#protocol/bytes.ts'
 import { readSettlementEvents } from './batchEvents.ts'
 import type { BlockId, SettlementChain } from './chainAccess.ts'
-import type { ChainCursor, SettledBatch, SettlementStore } from './store.ts'
+import type { ChainCursor, ChainEvents, SettledBatch, SettledClearing, SettlementStore } from './store.ts'
 
 /** Blocks in one query for events: providers bound it, mostly at 2,000 or above. */
 const BLOCKS_MAX = 2_000n
@@ -32,12 +32,12 @@ export async function follow(ports: FollowerPorts): Promise<boolean> {
   const from = cursor === undefined ? fromBlock : await nextBlock(chain, cursor, fromBlock)
   const last = from + BLOCKS_MAX - 1n < newest.number ? await chain.readBlock(from + BLOCKS_MAX - 1n) : newest
   if (last === undefined) return false
-  const batches = from <= last.number ? await readBatches(chain, from, last.number) : []
+  const events = from <= last.number ? await readEvents(chain, from, last.number) : { batches: [], clearings: [] }
   const final = await finalBlock(ports, newest, last)
   // Read while blocks were reorganised: what was read may be of either chain.
   if ((await chain.readBlock(last.number))?.hash !== last.hash) return true
   const next = { block: last.number, hash: last.hash, finalBlock: final.number, finalHash: final.hash }
-  await store.record(cursor, next, from, batches)
+  await store.record(cursor, next, from, events)
   return true
 }
 
@@ -49,13 +49,19 @@ async function nextBlock(chain: SettlementChain, cursor: ChainCursor, fromBlock:
   return (await isSame(cursor.finalBlock, cursor.finalHash)) ? cursor.finalBlock + 1n : fromBlock
 }
 
-async function readBatches(chain: SettlementChain, from: bigint, to: bigint): Promise<SettledBatch[]> {
+async function readEvents(chain: SettlementChain, from: bigint, to: bigint): Promise<ChainEvents> {
   const batches: SettledBatch[] = []
-  for (const hash of await chain.readBatchTransactions(from, to)) {
-    const receipt = await chain.readReceipt(hash)
-    if (receipt !== undefined) batches.push(...readSettlementEvents(receipt, chain.settlement).batches)
+  const clearings: SettledClearing[] = []
+  for (const transaction of await chain.readSettleTransactions(from, to)) {
+    const receipt = await chain.readReceipt(transaction)
+    if (receipt === undefined) continue
+    const events = readSettlementEvents(receipt, chain.domain)
+    batches.push(...events.batches)
+    for (const outcome of events.clearings) {
+      if (outcome.isSettled) clearings.push({ id: outcome.id, transaction, block: receipt.blockNumber })
+    }
   }
-  return batches
+  return { batches, clearings }
 }
 
 async function finalBlock(

@@ -2,7 +2,7 @@
  * Takes in heads with their leaves. A log is verified by its root: one signature and one hash a leaf, however many receipts there are.
  *
  * What is acknowledged is committed. A repeat answers the same, and two deliveries of one enclave wait for each other. Heads that
- * contradict known ones are refused, and both are kept as evidence.
+ * contradict known ones are refused, and both are kept as evidence. For an issuer this is what makes its acknowledgement a witness's.
  * @module
  */
 import { strict as assert } from 'node:assert'
@@ -56,11 +56,11 @@ export async function ingest(ports: IngestPorts, delivery: HeadDelivery): Promis
     return refuse('BAD_SIGNATURE', 'the enclave did not sign this head for this chain and contract')
   }
   const standing = await ports.standingOf(head.enclave)
-  if (standing !== 'gateway') {
-    const reason = standing === 'ended' ? 'the enclave may not settle any more' : 'the registry knows no such gateway'
+  if (standing === 'ended' || standing === 'unknown') {
+    const reason = standing === 'ended' ? 'the enclave may not settle any more' : 'the registry knows no such enclave'
     return refuse('UNKNOWN_ENCLAVE', reason)
   }
-  return ports.store.withLog(head.enclave, (log) => reviewDelivery(log, delivery, ports.hash))
+  return ports.store.withLog(head.enclave, standing, (log) => reviewDelivery(log, delivery, ports.hash))
 }
 
 async function reviewDelivery(

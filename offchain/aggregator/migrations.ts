@@ -121,4 +121,50 @@ export const MIGRATIONS: readonly string[] = [
   create index batch_heads_enclave on batch_heads (enclave, size);
   create index batch_heads_earned on batch_heads (enclave, earned) where earned is not null;
   `,
+  `
+  -- An issuer's log is witnessed here and never settled.
+  alter table logs add column role text not null default 'gateway';
+
+  -- One row a keyset: the lock of its clearings.
+  create table keysets (keyset bytea primary key);
+
+  -- id is the EIP-712 digest. Done: settled in a final block, so never due again.
+  create table clearings (
+    seq bigserial primary key,
+    id bytea not null unique,
+    keyset bytea not null references keysets,
+    issued numeric(20) not null,
+    captured numeric(20) not null,
+    r bytea not null,
+    vs bytea not null,
+    received_at timestamptz not null default now(),
+    assigned bigint references transactions,
+    position int,
+    skipped text,
+    retry_at timestamptz,
+    tries int not null default 0,
+    is_done boolean not null default false
+  );
+  create index clearings_open on clearings (keyset, seq) where not is_done;
+  create index clearings_assigned on clearings (assigned) where assigned is not null;
+
+  -- A clearing's lines. Those of done clearings go once a newer clearing says as much of their enclave.
+  create table clearing_lines (
+    clearing bigint not null references clearings on delete cascade,
+    position int not null,
+    keyset bytea not null,
+    enclave bytea not null,
+    captured numeric(20) not null,
+    primary key (clearing, position)
+  );
+  create index clearing_lines_enclave on clearing_lines (keyset, enclave);
+
+  -- What the chain says, like batches.
+  create table settled_clearings (
+    id bytea primary key,
+    transaction bytea not null,
+    block bigint not null
+  );
+  create index settled_clearings_block on settled_clearings (block);
+  `,
 ]

@@ -2,6 +2,7 @@
 import type { TransactionSql } from 'postgres'
 import type { Sql } from '#node/database.ts'
 import { fromHex, toHex } from '#protocol/bytes.ts'
+import { countClearings, recordClearings } from './postgresClearings.ts'
 import type { ChainCursor, SettledBatch, SettledHead, SettlementStore } from './store.ts'
 
 /** The type's object identifier: arrays of bytes need it said. */
@@ -23,7 +24,7 @@ export function createBatchStore(sql: Sql): BatchStore {
       const [row] = await sql<CursorRow[]>`select block, hash, final_block, final_hash from chain where id = 1`
       return row && cursorOfRow(row)
     },
-    async record(expected, next, from, batches) {
+    async record(expected, next, from, { batches, clearings }) {
       return sql.begin(async (query) => {
         const [row] = await query<CursorRow[]>`
           select block, hash, final_block, final_hash from chain where id = 1 for update`
@@ -31,6 +32,7 @@ export function createBatchStore(sql: Sql): BatchStore {
         if (current?.block !== expected?.block || current?.hash !== expected?.hash) return false
         await query`delete from batches where block >= ${from}`
         for (const batch of batches) await insertBatch(query, batch)
+        await recordClearings(query, from, next.finalBlock, clearings)
         await query`
           update chain set block = ${next.block}, hash = ${fromHex(next.hash, 32)},
             final_block = ${next.finalBlock}, final_hash = ${fromHex(next.finalHash, 32)} where id = 1`
@@ -68,10 +70,14 @@ export function createBatchStore(sql: Sql): BatchStore {
     async readSettlementTotals() {
       const [row] = await sql<{ batches: bigint; unsettled: bigint }[]>`
         select (select count(*) from batches) as batches,
-          (select count(*) from logs l where l.size > 0 and not exists (
+          (select count(*) from logs l where l.size > 0 and l.role = 'gateway' and not exists (
             select 1 from batch_heads b where b.enclave = l.enclave and b.size >= l.size
           )) as unsettled`
-      return { batches: Number(row?.batches ?? 0n), unsettledHeads: Number(row?.unsettled ?? 0n) }
+      return {
+        batches: Number(row?.batches ?? 0n),
+        unsettledHeads: Number(row?.unsettled ?? 0n),
+        ...(await countClearings(sql)),
+      }
     },
   }
 }

@@ -8,6 +8,7 @@ import type { LogEdge } from '#protocol/log/edge.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import { toJson } from '#protocol/wire/json.ts'
 import { buildLeafIndex, expectedWindow, offsetsInWindow, planMerge, prefixOfLeaf } from './leafRuns.ts'
+import type { LogRole } from './standing.ts'
 import type { Evidence, LeafPlace, LockedLog, LogStore } from './store.ts'
 
 const NODE_BYTES = 32
@@ -26,7 +27,7 @@ export type HeadRow = {
 /** The port on a migrated database. */
 export function createLogStore(sql: Sql): LogStore {
   return {
-    withLog: (enclave, work) => withLog(sql, enclave, work),
+    withLog: (enclave, role, work) => withLog(sql, enclave, role, work),
     readLeaves: (enclave, from, to) => readLeaves(sql, fromHex(enclave, 20), from, to),
     // One snapshot: a merge between two queries would hide the leaf from both.
     findLeaf: (leaf) => sql.begin('isolation level repeatable read read only', (query) => findLeaf(query, leaf)),
@@ -35,13 +36,13 @@ export function createLogStore(sql: Sql): LogStore {
     },
     async readEnclave(enclave) {
       const id = fromHex(enclave, 20)
-      const [row] = await sql<{ size: bigint; settled: bigint | null; fees: string }[]>`
-        select l.size, h.fees::text as fees,
+      const [row] = await sql<(HeadRow & { role: LogRole; settled: bigint | null })[]>`
+        select l.role, h.enclave, h.size, h.root, h.fees::text, h.r, h.vs,
           (select max(b.size) from batch_heads b where b.enclave = l.enclave and b.size <= l.size) as settled
         from logs l join heads h on h.enclave = l.enclave and h.size = l.size
         where l.enclave = ${id}`
       if (row === undefined) return undefined
-      return { size: row.size, settledSize: row.settled ?? 0n, fees: BigInt(row.fees) }
+      return { role: row.role, settledSize: row.settled ?? 0n, head: headOfRow(row) }
     },
     async readTotals() {
       const [row] = await sql<{ enclaves: bigint; leaves: string }[]>`
@@ -62,10 +63,10 @@ export function headOfRow(row: HeadRow): EarningsHeadMessage {
   }
 }
 
-async function withLog<T>(sql: Sql, enclave: Hex, work: (log: LockedLog) => Promise<T>): Promise<T> {
+async function withLog<T>(sql: Sql, enclave: Hex, role: LogRole, work: (log: LockedLog) => Promise<T>): Promise<T> {
   const id = fromHex(enclave, 20)
   const box = await sql.begin(async (query) => {
-    await query`insert into logs (enclave) values (${id}) on conflict do nothing`
+    await query`insert into logs (enclave, role) values (${id}, ${role}) on conflict do nothing`
     const [row] = await query<{ size: bigint; edge: Uint8Array; is_ended: boolean }[]>`
       select size, edge, is_ended from logs where enclave = ${id} for update`
     assert(row !== undefined, 'the log was inserted above')

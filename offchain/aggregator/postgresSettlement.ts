@@ -3,11 +3,19 @@ import { strict as assert } from 'node:assert'
 import type { TransactionSql } from 'postgres'
 import type { Sql } from '#node/database.ts'
 import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import { createBatchStore } from './postgresBatches.ts'
+import {
+  assignClearings,
+  forgetRefusals,
+  noteRefusals,
+  readDueClearings,
+  releaseClearings,
+} from './postgresClearings.ts'
 import { type HeadRow, headOfRow } from './postgresLogs.ts'
 import type { Attempt, TransactionState } from './step.ts'
 import {
-  type DueHeads,
+  type Due,
   type Lease,
   LeaseLostError,
   type SealedTransaction,
@@ -106,25 +114,33 @@ async function seal(query: Query, { account }: Lease, sealed: SealedTransaction)
       update evidence set assigned = ${id} where id = ${fromHex(sealed.evidence, 32)} and assigned is null`
     return taken.count === 1 || undo(query, id)
   }
+  const isFree = (await assignHeads(query, id, sealed.heads)) && (await assignClearings(query, id, sealed.clearings))
+  if (!isFree) return undo(query, id)
+  await query`delete from settle_requests where account = ${fromHex(account, 20)}`
+  return true
+}
+
+/** Assigns heads to a transaction. Answers whether each was still free. */
+async function assignHeads(query: Query, id: bigint, heads: readonly EarningsHeadMessage[]): Promise<boolean> {
+  if (heads.length === 0) return true
   const taken = await query`
     update heads set assigned = ${id}
     from unnest(
       ${query.array(
-        sealed.heads.map(({ enclave }) => fromHex(enclave, 20)),
+        heads.map(({ enclave }) => fromHex(enclave, 20)),
         BYTEA,
       )}::bytea[],
-      ${sealed.heads.map(({ size }) => size.toString())}::bigint[]
+      ${heads.map(({ size }) => size.toString())}::bigint[]
     ) as h (enclave, size)
     where heads.enclave = h.enclave and heads.size = h.size and heads.assigned is null`
-  if (taken.count !== sealed.heads.length) return undo(query, id)
-  await query`delete from settle_requests where account = ${fromHex(account, 20)}`
-  return true
+  return taken.count === heads.length
 }
 
 /** Another account's process was faster: leaves everything as it was. */
 async function undo(query: Query, id: bigint): Promise<false> {
   await query`update heads set assigned = null where assigned = ${id}`
   await query`update evidence set assigned = null where assigned = ${id}`
+  await releaseClearings(query, id)
   await query`delete from transactions where id = ${id}`
   return false
 }
@@ -149,8 +165,10 @@ async function advance(query: Query, id: bigint, state: TransactionState, change
   if (change.raw !== undefined && newest !== undefined) await insertAttempt(query, id, sent?.attempts ?? [], change.raw)
   if (state.name === 'failed') await release(query, id)
   // Skips that a reorganised block told are not true any more.
-  if (state.name === 'signed')
+  if (state.name === 'signed') {
     await query`update heads set skipped = null where assigned = ${id} and skipped is not null`
+    await forgetRefusals(query, id)
+  }
   if (state.name === 'included') await query`update evidence set state = 'reported' where assigned = ${id}`
   for (const { enclave, size, reason, retryAt } of change.skipped ?? []) {
     const isRetried = retryAt !== undefined
@@ -161,6 +179,7 @@ async function advance(query: Query, id: bigint, state: TransactionState, change
         retry_at = ${isRetried ? new Date(Number(retryAt) * 1_000) : null}
       where enclave = ${fromHex(enclave, 20)} and size = ${size} and assigned = ${id}`
   }
+  await noteRefusals(query, id, change.refused ?? [])
 }
 
 async function insertAttempt(query: Query, id: bigint, attempts: readonly Attempt[], raw: Hex): Promise<void> {
@@ -176,6 +195,7 @@ async function insertAttempt(query: Query, id: bigint, attempts: readonly Attemp
 async function release(query: Query, id: bigint): Promise<void> {
   await query`update heads set assigned = null, skipped = null where assigned = ${id}`
   await query`update evidence set assigned = null where assigned = ${id}`
+  await releaseClearings(query, id)
 }
 
 type TransactionRow = {
@@ -250,10 +270,10 @@ function stateOfRow(row: TransactionRow, attempts: readonly Attempt[]): Transact
 }
 
 /**
- * The newest head of each enclave that would move money, or that nothing on chain proves, unless it is in a transaction already, was
+ * Clearings that wait, and the newest head of each gateway that would move money, or that nothing on chain proves, unless it is in a transaction already, was
  * skipped for good, or its enclave contradicted itself. Fees only grow, so what has moved is the largest that was booked.
  */
-async function readDue(sql: Sql, account: Hex, headsMax: number): Promise<DueHeads> {
+async function readDue(sql: Sql, account: Hex, headsMax: number): Promise<Due> {
   const rows = await sql<(HeadRow & { waited: number; leaves: bigint })[]>`
     select h.enclave, h.size, h.root, h.fees::text, h.r, h.vs,
       extract(epoch from now() - coalesce(first.received_at, h.received_at))::float8 as waited,
@@ -268,7 +288,7 @@ async function readDue(sql: Sql, account: Hex, headsMax: number): Promise<DueHea
       select received_at from heads w
       where w.enclave = l.enclave and w.size > settled.size and w.assigned is null order by size limit 1
     ) first on true
-    where not l.is_ended and h.assigned is null and h.skipped is null and (h.retry_at is null or h.retry_at <= now())
+    where l.role = 'gateway' and not l.is_ended and h.assigned is null and h.skipped is null and (h.retry_at is null or h.retry_at <= now())
       and (
         h.fees > moved.fees
         or h.size > settled.size
@@ -280,9 +300,11 @@ async function readDue(sql: Sql, account: Hex, headsMax: number): Promise<DueHea
   const asked = await sql`
     select 1 from settle_requests
     where account = ${fromHex(account, 20)} and asked_at > now() - ${REQUEST_LIFETIME}::interval`
+  const { clearings, waitedSeconds } = await readDueClearings(sql)
   return {
     heads: rows.map(headOfRow),
-    waitedSeconds: rows[0]?.waited ?? 0,
+    clearings,
+    waitedSeconds: Math.max(rows[0]?.waited ?? 0, waitedSeconds),
     leaves: rows.reduce((sum, { leaves }) => sum + leaves, 0n),
     isAsked: asked.length > 0,
   }

@@ -29,7 +29,7 @@ export async function proveLeaf(ports: ProofPorts, leaf: Uint8Array): Promise<Le
 async function provePlace(ports: ProofPorts, { enclave, index }: LeafPlace): Promise<SettledLeaf | undefined> {
   const summary = await ports.logs.readEnclave(enclave)
   if (summary === undefined) return undefined
-  for (const { size, root, batch } of await ports.settlement.readSettled(enclave, index, summary.size)) {
+  for (const { size, root, batch } of await ports.settlement.readSettled(enclave, index, summary.head.size)) {
     const rows = await ports.rows.read(enclave, Number(size))
     // An enclave that forked may have settled a root over other leaves than those delivered here.
     if (toHex(rootAt(rows, Number(size), ports.hash)) !== root) continue

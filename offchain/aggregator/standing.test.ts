@@ -30,13 +30,22 @@ test('asks for an unknown enclave again soon, for a gateway after a minute', asy
   expect(world.reads).toBe(3)
 })
 
-test('takes a known gateway for one while the chain does not answer', async () => {
+test.each(['gateway', 'issuer'] as const)('takes a known %s for one while the chain does not answer', async (role) => {
   const { world, standingOf } = setUp()
-  world.standing = 'gateway'
+  world.standing = role
   await standingOf(enclave)
   world.standing = new Error('no answer')
   world.now = 100_000
-  expect(await standingOf(enclave)).toBe('gateway')
+  expect(await standingOf(enclave)).toBe(role)
+})
+
+test('does not say of an enclave that ended that it stands', async () => {
+  const { world, standingOf } = setUp()
+  world.standing = 'ended'
+  await standingOf(enclave)
+  world.standing = new Error('no answer')
+  world.now = 100_000
+  await expect(standingOf(enclave)).rejects.toThrow('no answer')
 })
 
 test('says that it cannot say for an enclave it has never met', async () => {

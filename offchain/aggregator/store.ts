@@ -1,19 +1,23 @@
 /**
- * What an aggregator keeps. Two ports: the logs it takes in, and what it does about them on chain. Both are implemented on PostgreSQL
- * (postgresLogs.ts, postgresSettlement.ts); any number of processes may share one database.
+ * What an aggregator keeps. Three ports: the logs and the clearings it takes in, and what it does about them on chain. All are implemented
+ * on PostgreSQL (postgresLogs.ts, postgresClearings.ts, postgresSettlement.ts); any number of processes may share one database.
  * @module
  */
 import type { Hex } from '#protocol/bytes.ts'
 import type { LogEdge } from '#protocol/log/edge.ts'
-import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
+import type { EarningsHeadMessage, SignedClearing } from '#protocol/wire/agentApi.ts'
 import type { BatchedHead } from './batchTree.ts'
+import type { LogRole } from './standing.ts'
 import type { TransactionState } from './step.ts'
 
 // Logs
 
 export type LogStore = {
-  /** Runs `work` with the log of `enclave` locked: no two ingests of one enclave interleave, in whichever processes. Commits what it wrote. */
-  withLog<T>(enclave: Hex, work: (log: LockedLog) => Promise<T>): Promise<T>
+  /**
+   * Runs `work` with the log of `enclave` locked: no two ingests of one enclave interleave, in whichever processes. Commits what it wrote.
+   * A new log is noted as one of `role`.
+   */
+  withLog<T>(enclave: Hex, role: LogRole, work: (log: LockedLog) => Promise<T>): Promise<T>
   /** Leaves from `from` (inclusive) to `to` (exclusive), all of which must be held. */
   readLeaves(enclave: Hex, from: number, to: number): Promise<Uint8Array>
   /** Where a leaf (32 bytes) is. More than one place only if an enclave logged it twice. */
@@ -56,9 +60,25 @@ export type Evidence = {
 
 export type LeafPlace = { readonly enclave: Hex; readonly index: number }
 
-export type EnclaveSummary = { readonly size: bigint; readonly settledSize: bigint; readonly fees: bigint }
+export type EnclaveSummary = {
+  readonly role: LogRole
+  readonly settledSize: bigint
+  readonly head: EarningsHeadMessage
+}
 
 export type LogTotals = { readonly enclaves: number; readonly leaves: bigint }
+
+// Clearings
+
+export type ClearingStore = {
+  /**
+   * Keeps a clearing whose signature was checked, `id` being its digest, until each of its totals is settled or a newer clearing of the
+   * keyset says as much. Durable when it returns; a repeat changes nothing. `full` while too many of the keyset wait: nothing was kept.
+   */
+  accept(id: Hex, clearing: SignedClearing): Promise<'accepted' | 'full'>
+}
+
+export type StoredClearing = { readonly id: Hex; readonly clearing: SignedClearing }
 
 // Settlement
 
@@ -83,8 +103,8 @@ export type SettlementStore = {
   /** How often transactions of the account have failed within the last ten minutes, and how long ago the last one did. */
   recentFailures(account: Hex): Promise<{ readonly count: number; readonly secondsAgo: number }>
 
-  /** Newest heads that should be settled, oldest first, and whether they should be now. */
-  readDue(account: Hex, headsMax: number): Promise<DueHeads>
+  /** Clearings and newest heads that should be settled, oldest first, and whether they should be now. An issuer's heads never are. */
+  readDue(account: Hex, headsMax: number): Promise<Due>
   /** Evidence that is not on chain yet and in nobody's transaction. */
   readPendingEvidence(): Promise<readonly PendingEvidence[]>
   markEvidence(id: Hex, outcome: 'reported' | 'refused'): Promise<void>
@@ -96,32 +116,37 @@ export type SettlementStore = {
   readRaw(hash: Hex): Promise<Hex | undefined>
 
   readCursor(): Promise<ChainCursor | undefined>
-  /** Replaces everything recorded from block `from` on by `batches` and moves the cursor, if it is still `expected`. Answers whether it was. */
-  record(
-    expected: ChainCursor | undefined,
-    next: ChainCursor,
-    from: bigint,
-    batches: readonly SettledBatch[],
-  ): Promise<boolean>
+  /** Replaces everything recorded from block `from` on by `events` and moves the cursor, if it is still `expected`. Answers whether it was. */
+  record(expected: ChainCursor | undefined, next: ChainCursor, from: bigint, events: ChainEvents): Promise<boolean>
 
   readBatch(batch: bigint): Promise<SettledBatch | undefined>
   /** Settled heads of `enclave` with more than `index` and at most `sizeMax` leaves, smallest first. */
   readSettled(enclave: Hex, index: number, sizeMax: bigint): Promise<readonly SettledPlace[]>
-  readSettlementTotals(): Promise<{ readonly batches: number; readonly unsettledHeads: number }>
+  readSettlementTotals(): Promise<SettlementTotals>
 }
 
-/** `retryAt` in seconds since the epoch. */
+export type SettlementTotals = {
+  readonly batches: number
+  readonly unsettledHeads: number
+  readonly pendingClearings: number
+  readonly settledClearings: number
+}
+
 export type TransactionChange = {
   /** Raw bytes of the newest attempt: stored in the same commit as the state that names it. */
   readonly raw?: Hex
   readonly skipped?: readonly SkippedHead[]
+  readonly refused?: readonly RefusedClearing[]
 }
+
+/** A clearing that the contract refused as a whole, by its position in the call. `isRetried`: it may be taken later. */
+export type RefusedClearing = { readonly position: number; readonly reason: string; readonly isRetried: boolean }
 
 export type SkippedHead = {
   readonly enclave: Hex
   readonly size: bigint
   readonly reason: string
-  /** When to try again; without it never. */
+  /** When to try again, in seconds since the epoch; without it never. */
   readonly retryAt?: bigint
 }
 
@@ -133,13 +158,17 @@ export type StoredTransaction = {
   readonly state: TransactionState
 }
 
-export type SealedTransaction = { readonly calldata: Hex; readonly gas: bigint } & (
-  | { readonly kind: 'settle'; readonly heads: readonly EarningsHeadMessage[] }
+export type SealedTransaction = {
+  readonly calldata: Hex
+  readonly gas: bigint
+} /** `clearings` are ids, in the order of the call. */ & (
+  | { readonly kind: 'settle'; readonly heads: readonly EarningsHeadMessage[]; readonly clearings: readonly Hex[] }
   | { readonly kind: 'report'; readonly evidence: Hex }
 )
 
-export type DueHeads = {
+export type Due = {
   readonly heads: readonly EarningsHeadMessage[]
+  readonly clearings: readonly StoredClearing[]
   /** How long the one that waits longest has waited, in seconds. */
   readonly waitedSeconds: number
   /** Leaves above what is settled. */
@@ -156,6 +185,12 @@ export type ChainCursor = {
   readonly finalBlock: bigint
   readonly finalHash: Hex
 }
+
+/** What anybody settled in some blocks. */
+export type ChainEvents = { readonly batches: readonly SettledBatch[]; readonly clearings: readonly SettledClearing[] }
+
+/** A clearing as the chain's events tell it, whoever sent it. */
+export type SettledClearing = { readonly id: Hex; readonly transaction: Hex; readonly block: bigint }
 
 /** A batch as the chain's events tell it, whoever sent it. Heads in the order of the tree. */
 export type SettledBatch = {

@@ -1,5 +1,5 @@
 /**
- * Brings heads and evidence on chain: carries out the effects that step.ts decides on, one at a time, and stores what came of each
+ * Brings heads, clearings and evidence on chain: carries out the effects that step.ts decides on, one at a time, and stores what came of each
  * before the next. At most one transaction of the account waits for inclusion, so a batch is built on what the chain says by then.
  * @module
  */
@@ -9,7 +9,8 @@ import { AppError } from '#node/appError.ts'
 import type { Logger } from '#node/log.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { toJson } from '#protocol/wire/json.ts'
-import { type HeadSkip, readSettlementEvents } from './batchEvents.ts'
+import { type ClearingOutcome, type ClearingRefusal, type HeadSkip, readSettlementEvents } from './batchEvents.ts'
+import { planCall, shrinkCall } from './callPlan.ts'
 import { type SettlementChain, settleCalldata } from './chainAccess.ts'
 import type { SettlePolicy } from './config.ts'
 import {
@@ -21,7 +22,14 @@ import {
   type TransactionEvent,
   type TransactionState,
 } from './step.ts'
-import type { Lease, SettlementStore, SkippedHead, StoredTransaction, TransactionChange } from './store.ts'
+import type {
+  Lease,
+  RefusedClearing,
+  SettlementStore,
+  SkippedHead,
+  StoredTransaction,
+  TransactionChange,
+} from './store.ts'
 
 export type SubmitterPorts = {
   readonly chain: SettlementChain
@@ -125,13 +133,14 @@ async function poll({ chain, now }: SubmitterPorts, { state }: StoredTransaction
     const receipt = await chain.readReceipt(hash)
     if (receipt === undefined) continue
     const { blockNumber: block, blockHash, gasUsed } = receipt
-    const { skips } = readSettlementEvents(receipt, chain.settlement)
+    const { skips, clearings } = readSettlementEvents(receipt, chain.domain)
     const event = {
       name: 'included',
       inclusion: { hash, block, blockHash, gasUsed },
       isSuccess: receipt.status === 'success',
     } as const
-    return { event, change: { skipped: await Promise.all(skips.map((skip) => skippedHead(chain, skip))) } }
+    const skipped = await Promise.all(skips.map((skip) => skippedHead(chain, skip)))
+    return { event, change: { skipped, refused: refusedClearings(clearings) } }
   }
   if ((await chain.readNonce()) > nonceOf(state)) return { event: { name: 'nonceTaken' } }
   for (const { hash } of attempts) {
@@ -147,6 +156,15 @@ async function skippedHead(chain: SettlementChain, { enclave, size, reason }: He
   return reason === 'SettlerExclusive'
     ? { enclave, size, reason, retryAt: await chain.exclusiveUntil(enclave) }
     : { enclave, size, reason }
+}
+
+/** Deposits may still arrive. A keyset's writer, and what it signed, do not change. */
+const RETRIED_REFUSALS: ReadonlySet<ClearingRefusal> = new Set(['OutOfBounds'])
+
+function refusedClearings(outcomes: readonly ClearingOutcome[]): RefusedClearing[] {
+  return outcomes.flatMap((outcome, position) =>
+    outcome.isSettled ? [] : [{ position, reason: outcome.reason, isRetried: RETRIED_REFUSALS.has(outcome.reason) }],
+  )
 }
 
 async function watch({ chain, policy }: SubmitterPorts, state: TransactionState): Promise<TransactionEvent> {
@@ -175,19 +193,27 @@ async function seal(ports: SubmitterPorts, lease: Lease): Promise<boolean> {
 
   const due = await store.readDue(lease.account, policy.headsMax)
   const isTime = due.isAsked || due.waitedSeconds >= policy.everySeconds || due.leaves >= BigInt(policy.leavesMax)
-  if (due.heads.length === 0 || !isTime) return false
-  let { heads } = due
+  if (due.heads.length + due.clearings.length === 0 || !isTime) return false
+  let call = planCall(due, policy.gasMax)
   for (;;) {
-    const calldata = settleCalldata(heads)
+    const { heads, clearings } = call
+    const calldata = settleCalldata(
+      heads,
+      clearings.map(({ clearing }) => clearing),
+    )
     const gas = await gasFor(ports, calldata)
     if (gas === undefined)
       throw new AppError('BAD_CONFIG', 'settle never reverts, but did: is this the settlement contract?')
-    if (gas > BigInt(policy.gasMax) && heads.length > 1) {
-      heads = heads.slice(0, Math.ceil(heads.length / 2))
+    const smaller = gas > BigInt(policy.gasMax) ? shrinkCall(call) : undefined
+    if (smaller !== undefined) {
+      call = smaller
       continue
     }
-    const isSealed = await store.seal(lease, { kind: 'settle', calldata, gas, heads })
-    if (isSealed) log.info('batch sealed', { heads: heads.length, leaves: due.leaves, gas })
+    const ids = clearings.map(({ id }) => id)
+    const isSealed = await store.seal(lease, { kind: 'settle', calldata, gas, heads, clearings: ids })
+    if (isSealed) {
+      log.info('batch sealed', { heads: heads.length, clearings: ids.length, leaves: due.leaves, gas })
+    }
     return isSealed
   }
 }

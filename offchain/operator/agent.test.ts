@@ -20,12 +20,14 @@ import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { encodeUint, type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { appendLeaves, createRows, rootAt } from '#protocol/log/rows.ts'
+import { hashClearing, signClearing } from '#protocol/receipt/clearing.ts'
 import { isSignedByEnclave } from '#protocol/receipt/head.ts'
+import { type SignedClearing, SignedClearingSchema } from '#protocol/wire/agentApi.ts'
 import { HeadDeliverySchema } from '#protocol/wire/aggregatorApi.ts'
 import { parseJson, toJson } from '#protocol/wire/json.ts'
 import { OperatorAgent } from './agent.ts'
 import { EnclaveOutbox } from './outbox.ts'
-import { connectGateway, deliver } from './peers.ts'
+import { connectGateway, deliver, deliverClearing } from './peers.ts'
 import type { RegistryAccess } from './registration.ts'
 
 const BINDING = {
@@ -91,7 +93,7 @@ async function bootGateway(): Promise<TestGateway> {
 }
 
 /** Issues the leaves from `from` to `to` at one unit each, and makes an earnings head over them. */
-async function earn({ log }: TestGateway, from: number, to: number): Promise<void> {
+async function earn({ log }: Pick<TestGateway, 'log'>, from: number, to: number): Promise<void> {
   await Promise.all(LEAVES.slice(from, to).map((leaf) => log.issue(leaf, 1n)))
   log.tick(to)
 }
@@ -103,12 +105,15 @@ class TestAggregator {
   readonly refused = new Set<Hex>()
   /** The order in which heads were accepted, by size. */
   readonly accepted: number[] = []
+  /** Clearings in the order in which they came. */
+  readonly clearings: SignedClearing[] = []
   isDown = false
   gaps = 0
   asked = 0
 
   constructor() {
     this.app.post('/v1/heads', (c) => this.#receive(c))
+    this.app.post('/v1/clearings', (c) => this.#receiveClearing(c))
   }
 
   sizeOf(enclave: Hex): number {
@@ -118,6 +123,15 @@ class TestAggregator {
   leavesOf(enclave: Hex): Hex {
     const log = this.logs.get(enclave)
     return toHex(log?.rows.rows[0]?.bytes.slice(0, 32 * log.size) ?? new Uint8Array())
+  }
+
+  async #receiveClearing(c: Context): Promise<Response> {
+    if (this.isDown) return c.text('<html>busy</html>', 503)
+    const clearing = parseJson(SignedClearingSchema, await c.req.text(), 'clearing')
+    if (this.refused.has(clearing.keyset)) return refuse(c, 'UNKNOWN_KEYSET')
+    this.clearings.push(clearing)
+    const { r: _r, vs: _vs, ...stated } = clearing
+    return c.body(toJson({ clearing: hashClearing(stated, BINDING) }))
   }
 
   async #receive(c: Context): Promise<Response> {
@@ -142,6 +156,31 @@ class TestAggregator {
     this.accepted.push(Number(head.size))
     return c.body(toJson({ size: head.size }))
   }
+}
+
+/** An issuer's enclave that serves clearings, which it signs itself. */
+async function bootIssuer() {
+  const enclave = await bootEnclave('issuer', BINDING, attester, suites)
+  const log = new ReceiptLog({
+    enclave: enclave.statement.enclave,
+    privateKey: enclave.privateKey,
+    domain: BINDING,
+    tick: { receipts: 1, seconds: 1 },
+    leavesKeptMax: 1_000,
+  })
+  const served = { clearings: [] as SignedClearing[], asked: 0 }
+  const app = new Hono()
+  app.get('/agent/clearings', (c) => {
+    served.asked++
+    return c.body(toJson({ clearings: served.clearings }))
+  })
+  app.route('/', createAgentApp(enclave, log, SILENT))
+  const sign = (keyset: string, captured: bigint): SignedClearing => {
+    const lines = [{ enclave: BINDING.operator, captured }]
+    const keysetId: Hex = `0x${keyset.repeat(32)}`
+    return signClearing({ keyset: keysetId, issued: 100n, captured, enclaves: lines }, BINDING, enclave.privateKey)
+  }
+  return { enclave: enclave.statement.enclave.toLowerCase() as Hex, log, app, served, sign }
 }
 
 function refuse(c: Context, code: string, expectedFrom?: bigint): Response {
@@ -314,6 +353,91 @@ test('notices a gateway that is gone, and a new enclave in its place', async () 
   await earn(second, 0, 4)
   await until(() => aggregator.sizeOf(second.enclave) === 4)
   expect(agent.state).toMatchObject({ enclave: second.enclave, isGatewayReachable: true })
+})
+
+test("delivers an issuer's log and clearings, each clearing once to every aggregator", async () => {
+  const issuer = await bootIssuer()
+  const { url } = await listen(issuer.app)
+  const aggregators = [new TestAggregator(), new TestAggregator()]
+  const [first, second] = [issuer.sign('a1', 4n), issuer.sign('a2', 5n)]
+  issuer.served.clearings = [first, second]
+  startAgent(url, await Promise.all(aggregators.map(async ({ app }) => (await listen(app)).url)))
+  await earn(issuer, 0, 3)
+  await until(() => aggregators.every(({ clearings }) => clearings.length === 2))
+  const newer = issuer.sign('a1', 6n)
+  issuer.served.clearings = [newer, second]
+  await until(() => aggregators.every(({ clearings }) => clearings.length === 3))
+  const { asked } = issuer.served
+  await until(() => issuer.served.asked > asked + 5)
+  for (const { clearings } of aggregators) expect(clearings).toEqual([first, second, newer])
+  await until(() => aggregators.every((aggregator) => aggregator.sizeOf(issuer.enclave) === 3))
+})
+
+test('delivers the newest clearing to an aggregator that was down, and again after its own restart', async () => {
+  const issuer = await bootIssuer()
+  const { url } = await listen(issuer.app)
+  const aggregator = new TestAggregator()
+  const aggregatorUrl = (await listen(aggregator.app)).url
+  aggregator.isDown = true
+  issuer.served.clearings = [issuer.sign('a1', 4n)]
+  const agent = startAgent(url, [aggregatorUrl])
+  await until(() => issuer.served.asked > 2)
+  const newer = issuer.sign('a1', 6n)
+  issuer.served.clearings = [newer]
+  const { asked } = issuer.served
+  await until(() => issuer.served.asked > asked + 1)
+  aggregator.isDown = false
+  await until(() => aggregator.clearings.length === 1)
+  await agent.close()
+  startAgent(url, [aggregatorUrl])
+  await until(() => aggregator.clearings.length === 2)
+  expect(aggregator.clearings).toEqual([newer, newer])
+})
+
+test('delivers each clearing and every head although one clearing is refused for good', async () => {
+  const issuer = await bootIssuer()
+  const aggregator = new TestAggregator()
+  const [refused, taken] = [issuer.sign('a1', 4n), issuer.sign('a2', 5n)]
+  aggregator.refused.add(refused.keyset)
+  issuer.served.clearings = [refused, taken]
+  startAgent((await listen(issuer.app)).url, [(await listen(aggregator.app)).url])
+  await until(() => aggregator.clearings.length === 1)
+  await earn(issuer, 0, 2)
+  await until(() => aggregator.sizeOf(issuer.enclave) === 2)
+  expect(aggregator.clearings).toEqual([taken])
+})
+
+test('asks a gateway for no clearings', async () => {
+  const gateway = await bootGateway()
+  let asked = 0
+  const app = new Hono()
+  app.get('/agent/clearings', (c) => {
+    asked++
+    return c.body('{"clearings":[]}')
+  })
+  app.route('/', gateway.app)
+  const aggregator = new TestAggregator()
+  startAgent((await listen(app)).url, [(await listen(aggregator.app)).url])
+  for (let from = 0; from < 30; from += 10) {
+    await earn(gateway, from, from + 10)
+    await until(() => aggregator.sizeOf(gateway.enclave) === from + 10)
+  }
+  expect(asked).toBe(0)
+})
+
+test.each([
+  ['text that is no JSON', 200, 'fine'],
+  ['an answer of another shape', 200, '{"size":"4"}'],
+  ['an error with a code', 422, '{"error":{"code":"BAD_SIGNATURE","message":"no"}}'],
+])('takes %s from an aggregator, for a clearing, as a failure to try again', async (_what, status, body) => {
+  const app = new Hono()
+  app.post('/v1/clearings', () => new Response(body, { status }))
+  const issuer = await bootIssuer()
+  await expect(deliverClearing((await listen(app)).url, issuer.sign('a1', 4n))).rejects.toMatchObject({
+    name: 'AppError',
+    code: 'PEER_FAILED',
+    retryable: true,
+  })
 })
 
 test.each([

@@ -1,6 +1,6 @@
 /**
- * The operator agent: the gateway's host side. It registers the enclave, keeps its evidence fresh, stores its log durably and delivers
- * it to every aggregator. None of it is in the way of an answer: an absent chain or aggregator only makes the outbox grow.
+ * The operator agent: the host side of a gateway or an issuer. It registers the enclave, keeps its evidence fresh, stores its log durably
+ * and delivers it to every aggregator; an issuer's clearings too, which the enclave itself serves until newer ones replace them. None of it is in the way of an answer: an absent chain or aggregator only makes the outbox grow.
  * @module
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,15 +8,20 @@ import { AppError } from '#node/appError.ts'
 import { errorFields, type Logger } from '#node/log.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { DELIVERY_LEAVES_MAX } from '#protocol/wire/aggregatorApi.ts'
+import { readCleared } from './cleared.ts'
+import { ClearingBox } from './clearingBox.ts'
 import type { OperatorConfig } from './config.ts'
 import { EnclaveOutbox, openOutboxes } from './outbox.ts'
-import { deliver, type GatewayAgent } from './peers.ts'
+import { deliver, deliverClearing, type GatewayAgent } from './peers.ts'
 import { activeUntil, type RegistryAccess, registerEnclave, renewEvidence } from './registration.ts'
 
 /** Longest pause after repeated failures. */
 const BACKOFF_MAX_MS = 5_000
 /** A registration is renewed this long before it would end: a day, of seven. */
 const RENEW_BEFORE_SECONDS = 86_400
+
+/** How often the chain is asked what of an issuer's clearings is settled. */
+const CLEARED_CHECK_MS = 15_000
 
 export type AgentState = { enclave: Hex | undefined; isRegistered: boolean; isGatewayReachable: boolean }
 
@@ -26,6 +31,9 @@ export class OperatorAgent {
   readonly #access: RegistryAccess
   readonly #log: Logger
   readonly #outboxes: Map<Hex, EnclaveOutbox>
+  readonly #clearings = new ClearingBox()
+  /** The contract that an issuer's clearings are for; absent for a gateway. */
+  #clearingsFor: Hex | undefined
   readonly #stop = new AbortController()
   readonly #loops: Promise<void>[] = []
   readonly state: AgentState = { enclave: undefined, isRegistered: false, isGatewayReachable: false }
@@ -41,6 +49,7 @@ export class OperatorAgent {
   start(): void {
     this.#loops.push(this.#forever('collect', () => this.#collect()))
     this.#loops.push(this.#forever('attest', () => this.#attest()))
+    this.#loops.push(this.#forever('clear', () => this.#clear()))
     for (const url of this.#config.aggregators) {
       this.#loops.push(this.#forever('deliver', () => this.#deliverTo(url)))
     }
@@ -62,6 +71,7 @@ export class OperatorAgent {
       this.state.enclave = statement.enclave
       this.state.isRegistered = false
     }
+    this.#clearingsFor = statement.role === 'issuer' ? statement.settlement : undefined
     const outbox = this.#outboxOf(statement.enclave)
     const { from, leaves, head } = await this.#gateway.log(outbox.size)
     // Also without new leaves: a crash may have come between them and their head.
@@ -73,6 +83,26 @@ export class OperatorAgent {
 
   /** How far each outbox was acknowledged to its enclave since this agent started. */
   readonly #acknowledged = new Map<EnclaveOutbox, number>()
+
+  #clearedAt = 0
+
+  /**
+   * Fetches an issuer's newest clearings; nothing is stored, for the enclave serves them again. From time to time lets it forget what is
+   * settled for good, so that its clearings list only what is new.
+   */
+  async #clear(): Promise<void> {
+    const settlement = this.#clearingsFor
+    if (settlement === undefined) return
+    const clearings = await this.#gateway.clearings()
+    this.#clearings.replace(clearings)
+    const now = Date.now()
+    if (now - this.#clearedAt < CLEARED_CHECK_MS) return
+    this.#clearedAt = now
+    for (const clearing of clearings) {
+      const settled = await readCleared(this.#access.client, settlement, clearing)
+      if (settled.enclaves.length > 0) await this.#gateway.acknowledgeClearing(settled)
+    }
+  }
 
   #renewedAt = 0
   #activeUntil = 0
@@ -97,12 +127,20 @@ export class OperatorAgent {
     }
   }
 
-  /** Delivers what this aggregator lacks of every enclave. One that it refuses does not hold up the others. */
+  /** Delivers what this aggregator lacks of every enclave and keyset. One that it refuses does not hold up the others. */
   async #deliverTo(url: string): Promise<void> {
     const failures: unknown[] = []
     for (const outbox of this.#outboxes.values()) {
       try {
         await this.#deliverOutbox(url, outbox)
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    for (const clearing of this.#clearings.due(url, Date.now())) {
+      try {
+        await deliverClearing(url, clearing)
+        this.#clearings.noteDelivered(url, clearing, Date.now())
       } catch (error) {
         failures.push(error)
       }

@@ -6,7 +6,7 @@ import { address, type Schema } from '#protocol/wire/json.ts'
 export type OperatorConfig = {
   /** Health and readiness only. */
   readonly listen: { readonly host: string; readonly port: number }
-  /** The gateway's agent interface. */
+  /** The agent interface of the enclave, gateway or issuer. */
   readonly gatewayAgentUrl: string
   readonly rpcUrl: string
   readonly registry: Hex

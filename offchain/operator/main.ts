@@ -15,7 +15,7 @@ await runRole('operator', OperatorConfigSchema, async (config, log) => {
   const agent = new OperatorAgent(config, connectGateway(config.gatewayAgentUrl), access, log)
   const app = new Hono()
   addHealth(app, () => [
-    ...(agent.state.isGatewayReachable ? [] : ['the gateway does not answer']),
+    ...(agent.state.isGatewayReachable ? [] : ['the enclave does not answer']),
     ...(agent.state.isRegistered ? [] : ['the enclave is not registered']),
   ])
   const server = await startServer(app, config.listen)

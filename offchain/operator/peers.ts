@@ -1,18 +1,26 @@
-/** The operator agent's HTTP calls: its gateway and its aggregators. Each is bounded in time and size. @module */
+/** The operator agent's HTTP calls: its enclave and its aggregators. Each is bounded in time and size. @module */
 import { AppError } from '#node/appError.ts'
 import { type Hex, joinBytes, toBase64 } from '#protocol/bytes.ts'
 import {
+  AgentClearingsSchema,
   type AgentLog,
   AgentLogSchema,
   type AgentStatus,
   AgentStatusSchema,
+  type ClearingAcknowledged,
   EvidenceAnswerSchema,
+  type SignedClearing,
 } from '#protocol/wire/agentApi.ts'
-import { ApiErrorSchema, type HeadDelivery, HeadReceivedSchema } from '#protocol/wire/aggregatorApi.ts'
+import {
+  ApiErrorSchema,
+  ClearingReceivedSchema,
+  type HeadDelivery,
+  HeadReceivedSchema,
+} from '#protocol/wire/aggregatorApi.ts'
 import { parseJson, type Schema, toJson, WireError } from '#protocol/wire/json.ts'
 
 const TIMEOUT_MS = 10_000
-/** A full answer of the gateway's log, in base64, is 2.7 MiB. */
+/** A full answer of the enclave's log, in base64, is 2.7 MiB; as many clearings as can be are 3.1 MiB. */
 const ANSWER_BYTES_MAX = 4_194_304
 
 export type GatewayAgent = {
@@ -20,6 +28,9 @@ export type GatewayAgent = {
   renewEvidence(nonce: Hex): Promise<Uint8Array>
   log(from: number): Promise<AgentLog>
   acknowledge(size: number): Promise<void>
+  /** An issuer's newest clearings, one a keyset. */
+  clearings(): Promise<readonly SignedClearing[]>
+  acknowledgeClearing(settled: ClearingAcknowledged): Promise<void>
 }
 
 /** The enclave's agent interface. Every call throws `AppError` (`PEER_FAILED`, retryable). */
@@ -34,6 +45,12 @@ export function connectGateway(url: string): GatewayAgent {
     async acknowledge(size) {
       await call(url, '/agent/acknowledged', { size: BigInt(size) })
     },
+    async clearings() {
+      return parse(AgentClearingsSchema, await call(url, '/agent/clearings'), 'clearings').clearings
+    },
+    async acknowledgeClearing(settled) {
+      await call(url, '/agent/clearings/acknowledged', settled)
+    },
   }
 }
 
@@ -46,6 +63,17 @@ export async function deliver(url: string, delivery: HeadDelivery): Promise<Deli
   const { error } = parse(ApiErrorSchema, text, 'aggregator error')
   if (error.code === 'GAP' && error.expectedFrom !== undefined) return { gapAt: Number(error.expectedFrom) }
   throw new AppError('PEER_FAILED', `the aggregator refused the head: ${error.code}`, { retryable: true })
+}
+
+/** Delivers a clearing. A repeat is answered the same. Throws `AppError` (`PEER_FAILED`, retryable). */
+export async function deliverClearing(url: string, clearing: SignedClearing): Promise<void> {
+  const { ok, text } = await post(url, '/v1/clearings', clearing)
+  if (ok) {
+    parse(ClearingReceivedSchema, text, 'aggregator answer')
+    return
+  }
+  const { error } = parse(ApiErrorSchema, text, 'aggregator error')
+  throw new AppError('PEER_FAILED', `the aggregator refused the clearing: ${error.code}`, { retryable: true })
 }
 
 async function call(url: string, path: string, body?: unknown): Promise<string> {

@@ -3,8 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { inferenceVerifierAbi, receiptSettlementAbi } from '#chain/generated/abis.ts'
 import { settledProofArgument } from '#chain/proof.ts'
 import { readEnclaveState } from '#chain/registry.ts'
-import { createBulkKeccak } from '#node/bulkKeccak.ts'
-import { type Database, migrate, openDatabase } from '#node/database.ts'
+import { migrate, openDatabase } from '#node/database.ts'
 import { type Hex, toBase64, toHex } from '#protocol/bytes.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import {
@@ -18,22 +17,20 @@ import {
 import { parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
 import { type SettledLeaf, SettledLeafSchema } from '#protocol/wire/receiptFile.ts'
 import { type RunningAggregator, startAggregator } from '../../offchain/aggregator/aggregator.ts'
-import { connectSettlement, type SettlementChain, settleCalldata } from '../../offchain/aggregator/chainAccess.ts'
+import { settleCalldata } from '../../offchain/aggregator/chainAccess.ts'
 import {
   AGGREGATOR_LIMITS,
   type AggregatorConfig,
   SETTLE_POLICY,
   type SettlePolicy,
 } from '../../offchain/aggregator/config.ts'
-import { type IngestPorts, ingest } from '../../offchain/aggregator/ingest.ts'
+import { ingest } from '../../offchain/aggregator/ingest.ts'
 import { MIGRATIONS } from '../../offchain/aggregator/migrations.ts'
-import { createLogStore } from '../../offchain/aggregator/postgresLogs.ts'
 import { createSettlementStore } from '../../offchain/aggregator/postgresSettlement.ts'
-import { proveLeaf, RowsCache } from '../../offchain/aggregator/proofs.ts'
-import { SettleLoop } from '../../offchain/aggregator/settleLoop.ts'
 import { deployLocal, type LocalChain, registerTestEnclave } from '../support/chain.ts'
 import { SILENT, startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { TestLog } from '../support/testLog.ts'
+import { Process, type ProcessOptions, until } from './aggregatorProcess.ts'
 
 const SETTLED = 2
 
@@ -89,16 +86,6 @@ async function settlementsOf(log: TestLog, size = log.size): Promise<number> {
     fromBlock: 0n,
   })
   return events.filter(({ args }) => args.size === BigInt(size)).length
-}
-
-/** Asks again and again until there is something; the loops under test poll the same way. */
-async function until<T>(read: () => Promise<T | undefined | false>): Promise<T> {
-  for (let i = 0; i < 400; i++) {
-    const value = await read()
-    if (value !== undefined && value !== false) return value
-    await new Promise((resolve) => setTimeout(resolve, 25))
-  }
-  throw new Error('it did not happen')
 }
 
 describe('over HTTP', () => {
@@ -160,9 +147,11 @@ describe('over HTTP', () => {
       }
       expect(await get(aggregator, `/v1/enclaves/${log.enclave}`, EnclaveLogSchema)).toEqual({
         enclave: log.enclave,
+        role: 'gateway',
         size: BigInt(log.size),
         settledSize: BigInt(log.size),
         fees: log.head().fees,
+        head: log.head(),
       })
     }
     const [batch] = batches
@@ -272,94 +261,17 @@ describe('over HTTP', () => {
   })
 })
 
-/** One process of an aggregator without its server: it can be stopped after any step. */
-class Process {
-  readonly database: Database
-  readonly ports: IngestPorts
-  readonly #loop: SettleLoop
-  readonly #rows: RowsCache
-
-  private constructor(database: Database, ports: IngestPorts, loop: SettleLoop) {
-    this.database = database
-    this.ports = ports
-    this.#loop = loop
-    this.#rows = new RowsCache(ports.store, ports.hash, 1_000)
-  }
-
-  static async start(options: ProcessOptions = {}): Promise<Process> {
-    const connected = await connectSettlement(chain.rpcUrl, chain.addresses, chain.keyOf('settler'))
-    const database = await openDatabase({ url: databaseUrl }, SILENT)
-    await migrate(database.sql, MIGRATIONS)
-    const settlement = createSettlementStore(database.sql)
-    await settlement.bindChain(await connected.identity())
-    const policy = { ...SETTLE_POLICY, everySeconds: 0, leaseSeconds: 1, ...options.policy }
-    const loop = new SettleLoop(
-      {
-        chain: options.wrap?.(connected) ?? connected,
-        store: settlement,
-        policy,
-        fromBlock: 0n,
-        depth: policy.depth,
-        log: SILENT,
-        now: options.now ?? (() => Date.now()),
-      },
-      options.holder ?? 'test',
-      options.stepsMax,
-    )
-    const hash = await createBulkKeccak()
-    const ports = {
-      store: createLogStore(database.sql),
-      standingOf: async () => 'gateway' as const,
-      domain: domain(),
-      hash,
-    }
-    return new Process(database, ports, loop)
-  }
-
-  /** One round as leader; waits for the lease of a process that was killed. */
-  round(): Promise<boolean> {
-    return until(() => this.#loop.round())
-  }
-
-  deliver(delivery: HeadDelivery): ReturnType<typeof ingest> {
-    return ingest(this.ports, delivery)
-  }
-
-  async proof(log: TestLog, index: number): Promise<SettledLeaf | undefined> {
-    const settlement = createSettlementStore(this.database.sql)
-    const ports = { logs: this.ports.store, settlement, rows: this.#rows, hash: this.ports.hash }
-    const proof = await proveLeaf(ports, log.leaf(index))
-    return proof?.state === 'settled' ? proof.settled : undefined
-  }
-
-  async states(): Promise<string[]> {
-    const rows = await this.database.sql<{ state: string }[]>`select state from transactions order by id`
-    return rows.map(({ state }) => state)
-  }
-
-  /** Ends without handing anything back, as a killed process does. */
-  kill(): Promise<void> {
-    return this.database.close()
-  }
-}
-
-type ProcessOptions = {
-  readonly policy?: Partial<SettlePolicy>
-  readonly wrap?: (chain: SettlementChain) => SettlementChain
-  readonly now?: () => number
-  readonly holder?: string
-  readonly stepsMax?: number
-}
+const startProcess = (options: ProcessOptions = {}) => Process.start(chain, databaseUrl, options)
 
 describe('a process that is killed', () => {
   test('after any step leaves another to go on, and the head settles once', async () => {
     const log = await newLog(6)
-    const first = await Process.start()
+    const first = await startProcess()
     await first.deliver(log.delivery())
     await first.kill()
     const seen: (string | undefined)[] = []
     const settled = await until(async () => {
-      const process = await Process.start({ stepsMax: 1 })
+      const process = await startProcess({ stepsMax: 1 })
       await process.round()
       seen.push((await process.states())[0])
       const proof = await process.proof(log, 3)
@@ -374,7 +286,7 @@ describe('a process that is killed', () => {
   test('between storing raw bytes and broadcasting them loses nothing: the next one broadcasts the same bytes', async () => {
     const log = await newLog(6)
     const killed = new Error('killed')
-    const dying = await Process.start({
+    const dying = await startProcess({
       holder: 'dying',
       wrap: (connected) => ({ ...connected, send: () => Promise.reject(killed) }),
     })
@@ -385,7 +297,7 @@ describe('a process that is killed', () => {
     await dying.kill()
     expect(await settlementsOf(log)).toBe(0)
 
-    const next = await Process.start({ holder: 'next' })
+    const next = await startProcess({ holder: 'next' })
     await next.round()
     const settled = await until(() => next.proof(log, 0))
     expect(settled.transaction).toBe(toHex(stored?.hash ?? new Uint8Array()))
@@ -396,7 +308,7 @@ describe('a process that is killed', () => {
   test('between broadcasting and noting it loses nothing: the node knows the bytes', async () => {
     const log = await newLog(6)
     const killed = new Error('killed')
-    const dying = await Process.start({
+    const dying = await startProcess({
       holder: 'dying',
       wrap: (connected) => ({
         ...connected,
@@ -409,7 +321,7 @@ describe('a process that is killed', () => {
     await dying.deliver(log.delivery())
     await expect(dying.round()).rejects.toBe(killed)
     await dying.kill()
-    const next = await Process.start({ holder: 'next' })
+    const next = await startProcess({ holder: 'next' })
     await next.round()
     expect(await contractSays(log, 5, await until(() => next.proof(log, 5)))).toBe(SETTLED)
     expect(await next.states()).toEqual(['final'])
@@ -419,16 +331,16 @@ describe('a process that is killed', () => {
 
   test('and comes back late stores nothing more', async () => {
     const log = await newLog(6)
-    const late = await Process.start({ holder: 'late' })
+    const late = await startProcess({ holder: 'late' })
     await late.deliver(log.delivery())
     const store = createSettlementStore(late.database.sql)
     const account = chain.account('settler').address.toLowerCase() as Hex
     const lease = await store.takeLease(account, 'late', 0)
     expect(lease).toBeDefined()
-    const next = await Process.start({ holder: 'next' })
+    const next = await startProcess({ holder: 'next' })
     await next.round()
     if (lease === undefined) return
-    const seal = store.seal(lease, { kind: 'settle', calldata: '0x', gas: 1n, heads: [] })
+    const seal = store.seal(lease, { kind: 'settle', calldata: '0x', gas: 1n, heads: [], clearings: [] })
     await expect(seal).rejects.toMatchObject({ code: 'LEASE_LOST' })
     await Promise.all([late.kill(), next.kill()])
   })
@@ -436,7 +348,7 @@ describe('a process that is killed', () => {
 
 test('a lost database costs no proof: the log is delivered again, the chain is read again, nothing is sent', async () => {
   const log = await newLog(9)
-  const before = await Process.start()
+  const before = await startProcess()
   await before.deliver(log.delivery(0, log.head(4)))
   await before.round()
   await before.deliver(log.delivery())
@@ -446,7 +358,7 @@ test('a lost database costs no proof: the log is delivered again, the chain is r
 
   databaseUrl = await postgres.createDatabase()
   const nonce = await chain.client.getTransactionCount({ address: chain.account('settler').address })
-  const after = await Process.start()
+  const after = await startProcess()
   await after.deliver(log.delivery())
   await after.round()
   for (const index of [0, 3, 4, 8]) {
@@ -460,7 +372,7 @@ test('a lost database costs no proof: the log is delivered again, the chain is r
 
 test('what another aggregator settled is proven without a transaction of our own', async () => {
   const log = await newLog(5)
-  const process = await Process.start()
+  const process = await startProcess()
   await process.deliver(log.delivery())
   await chain.wallet('stranger').sendTransaction({ to: chain.addresses.settlement, data: settleCalldata([log.head()]) })
   await process.round()
@@ -471,7 +383,7 @@ test('what another aggregator settled is proven without a transaction of our own
 
 test('a head that another settled in the same moment is skipped as a duplicate, and proven all the same', async () => {
   const log = await newLog(5)
-  const process = await Process.start({
+  const process = await startProcess({
     wrap: (connected) => ({
       ...connected,
       // Between our look at the chain and our transaction.
@@ -505,7 +417,7 @@ describe('while nothing is mined', () => {
     const log = await newLog(5)
     await chain.control.setAutomine(false)
     let now = 0
-    const process = await Process.start({ now: () => now, policy: { resubmitSeconds: 12 } })
+    const process = await startProcess({ now: () => now, policy: { resubmitSeconds: 12 } })
     await process.deliver(log.delivery())
     await process.round()
     expect(await process.states()).toEqual(['submitted'])
@@ -530,7 +442,7 @@ describe('while nothing is mined', () => {
     await chain.control.setAutomine(true)
     const log = await newLog(5)
     await chain.control.setAutomine(false)
-    const process = await Process.start()
+    const process = await startProcess()
     await process.deliver(log.delivery())
     await process.round()
     const [attempt] = await process.database.sql<{ hash: Uint8Array }[]>`select hash from attempts`
@@ -548,7 +460,7 @@ describe('while nothing is mined', () => {
     await chain.control.setAutomine(true)
     const log = await newLog(5)
     await chain.control.setAutomine(false)
-    const process = await Process.start()
+    const process = await startProcess()
     await process.deliver(log.delivery())
     await process.round()
     const [attempt] = await process.database.sql<{ hash: Uint8Array }[]>`select hash from attempts`
@@ -576,7 +488,7 @@ describe('while nothing is mined', () => {
 
 test('a reorganisation takes the proof back, and the same bytes settle again', async () => {
   const log = await newLog(5)
-  const process = await Process.start({ policy: { depth: { safe: 2, final: 5 } } })
+  const process = await startProcess({ policy: { depth: { safe: 2, final: 5 } } })
   await process.deliver(log.delivery())
   const snapshot = await chain.control.snapshot()
   await process.round()
@@ -611,7 +523,7 @@ test("another settler's exclusive time keeps the money waiting, never the proof"
     functionName: 'nameSettler',
     args: [log.enclave, chain.account('stranger').address, 600],
   })
-  const process = await Process.start()
+  const process = await startProcess()
   await process.deliver(log.delivery())
   await process.round()
   expect(await contractSays(log, 4, await until(() => process.proof(log, 4)))).toBe(SETTLED)
@@ -630,7 +542,7 @@ test("another settler's exclusive time keeps the money waiting, never the proof"
 
 test('the plain hash and the fast one agree on what was stored', async () => {
   const log = await newLog(3)
-  const process = await Process.start()
+  const process = await startProcess()
   await ingest({ ...process.ports, hash: keccak256 }, log.delivery())
   expect(await process.deliver(log.issue(2).delivery(1))).toEqual({ ok: true, size: 5n })
   await process.kill()

@@ -37,13 +37,17 @@ beforeEach(async () => {
 })
 
 const evidence = () => database.sql<{ kind: string; heads: string }[]>`select kind, heads from evidence`
-const sizeHeld = async () => (await ports.store.readEnclave(log.enclave))?.size
+const sizeHeld = async () => (await ports.store.readEnclave(log.enclave))?.head.size
 
 describe('a delivery', () => {
   test('is acknowledged with the leaves now held', async () => {
     expect(await ingest(ports, log.issue(5).delivery())).toEqual({ ok: true, size: 5n })
     expect(await ingest(ports, log.issue(4).delivery(5))).toEqual({ ok: true, size: 9n })
-    expect(await ports.store.readEnclave(log.enclave)).toEqual({ size: 9n, settledSize: 0n, fees: 27n })
+    expect(await ports.store.readEnclave(log.enclave)).toEqual({
+      role: 'gateway',
+      settledSize: 0n,
+      head: log.head(),
+    })
   })
 
   test('is answered the same when it is repeated', async () => {
@@ -105,7 +109,7 @@ describe('a delivery is refused', () => {
     expect(await code(elsewhere.delivery())).toBe('BAD_SIGNATURE')
   })
 
-  test('when the registry knows no such gateway, or it has ended', async () => {
+  test('when the registry knows no such enclave, or it has ended', async () => {
     log.issue(1)
     for (const standing of ['unknown', 'ended'] as const) {
       ports = { ...ports, standingOf: async () => standing }
