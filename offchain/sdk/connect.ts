@@ -8,15 +8,20 @@
  */
 import { createPublicClient, http, type PublicClient } from 'viem'
 import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
-import type { Hex } from '#protocol/bytes.ts'
+import { decodeUtf8, type Hex } from '#protocol/bytes.ts'
+import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
 import { createWebSuites } from '#protocol/sealing/webSuites.ts'
+import { PAYMENT_FIELD } from '#protocol/wire/paymentField.ts'
 import { parseReceiptFile } from '#protocol/wire/receiptFile.ts'
 import { SealpathError } from './errors.ts'
-import { findGateways, type Network, pickGateway, type TrustedGateway } from './gateway.ts'
+import { findGateways, findIssuers, type Network, pickGateway, type TrustedGateway } from './gateway.ts'
 import type { ConnectOptions, Step } from './options.ts'
 import type { ExchangeAccess } from './receiptCheck.ts'
 import { exchange, readInnerRequest, SEALED_ORIGIN, type SealedAnswer } from './sealedFetch.ts'
 import { SealedReceipt } from './sealedReceipt.ts'
+import { accessIssuer } from './wallet/issuerAccess.ts'
+import { createPayer, type Payer, type WalletIssuer } from './wallet/payer.ts'
+import type { Wallet } from './wallet/wallet.ts'
 
 /** How long a checked gateway is used before registry and evidence are read again. */
 const RECHECK_MS = 300_000
@@ -45,6 +50,7 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
     timeoutMs: options.timeoutMs ?? 120_000,
     onStep,
   }
+  const payer = options.wallet === undefined ? undefined : openPayer(options.wallet, network, access)
   const receipts = new WeakMap<Response, Promise<SealedReceipt>>()
   let gateway = await chooseGateway(network, options, onStep)
   let checkedAt = performance.now()
@@ -57,12 +63,25 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
     const { inner, signal } = await readInnerRequest(input, init, access.padding)
     if (performance.now() - checkedAt > RECHECK_MS) await choose()
     try {
-      return await exchange(access, gateway, inner, signal)
+      return await payAndExchange(inner, signal)
     } catch (error) {
       if (!(error instanceof SealpathError) || error.code !== 'REQUEST_NOT_OPENED') throw error
       // The key may have rotated, or the gateway restarted as a new enclave: look again, once.
       await choose()
-      return exchange(access, gateway, inner, signal)
+      return payAndExchange(inner, signal)
+    }
+  }
+  const payAndExchange = async (inner: InnerRequest, signal: AbortSignal | undefined): Promise<SealedAnswer> => {
+    if (payer === undefined || inner.path !== PAID_PATH) return exchange(access, gateway, inner, signal)
+    const payment = await payer.pay(gateway, modelOf(inner.body), inner.body)
+    onStep({ kind: 'payment-made', payment: payment.id })
+    const paid = { ...inner, headers: [...inner.headers, [PAYMENT_FIELD, payment.field] as const] }
+    try {
+      return await exchange(access, gateway, paid, signal, payment)
+    } catch (error) {
+      // Nobody could open it, so nobody handed the payment on. After any other failure somebody may have.
+      if (error instanceof SealpathError && error.code === 'REQUEST_NOT_OPENED') await payment.abandon()
+      throw error
     }
   }
 
@@ -84,6 +103,32 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
       )
     },
     openReceipt: (json) => new SealedReceipt(parseReceiptFile(json), access),
+  }
+}
+
+/** The requests that cost something. */
+const PAID_PATH = '/v1/chat/completions'
+
+function openPayer(wallet: Wallet, network: Network, { suites, timeoutMs }: ExchangeAccess): Payer {
+  const findIssuer = async (): Promise<WalletIssuer> => {
+    const issuers = await findIssuers(network, {}, BigInt(Math.floor(Date.now() / 1000)))
+    for (const enclave of issuers) {
+      const { chainId, vault } = wallet.keyset
+      const access = accessIssuer({ suites, issuer: enclave, chainId, vault, keyset: wallet.keysetId, timeoutMs })
+      if ((await access.keysets()).keysets.includes(wallet.keysetId)) return { enclave, access }
+    }
+    throw new SealpathError('NO_GATEWAY', "no issuer behind this relay writes the wallet's keyset")
+  }
+  return createPayer({ wallet, suites, findIssuer, timeoutMs })
+}
+
+/** '' for a body that names none: the gateway says what is wrong with it. */
+function modelOf(body: Uint8Array): string {
+  try {
+    const { model } = JSON.parse(decodeUtf8(body)) as { model?: unknown }
+    return typeof model === 'string' ? model : ''
+  } catch {
+    return ''
   }
 }
 

@@ -2,6 +2,7 @@
 import type { Hex } from '#protocol/bytes.ts'
 import type { PaddingMode } from '#protocol/shape.ts'
 import type { SealedReceipt } from './sealedReceipt.ts'
+import type { Wallet } from './wallet/wallet.ts'
 
 export type ConnectOptions = {
   /** JSON-RPC endpoint of the chain that the registry is on. */
@@ -12,6 +13,8 @@ export type ConnectOptions = {
   /** Where settled proofs are asked for. Needed for `receipt.settled()` only. An aggregator sees the asker's address and the leaf. */
   readonly aggregatorUrl?: string
   readonly policy?: GatewayPolicy
+  /** Pays for requests that cost something. Its issuer is looked for behind the same relay. */
+  readonly wallet?: Wallet
   /** How answers look on the wire. `private` unless told. */
   readonly padding?: PaddingMode
   /** How long a gateway may take to begin its answer, in milliseconds; 120,000 unless told. */
@@ -43,3 +46,6 @@ export type Step =
   | { readonly kind: 'answer-begun'; readonly status: number }
   | { readonly kind: 'receipt-verified'; readonly leaf: Hex; readonly feeUnits: bigint }
   | { readonly kind: 'operators-coincide'; readonly operator: string }
+  /** The credits that a request may cost are on their way, sealed to the issuer. */
+  | { readonly kind: 'payment-made'; readonly payment: Hex }
+  | { readonly kind: 'change-taken'; readonly payment: Hex; readonly feeUnits: bigint }

@@ -10,11 +10,13 @@ import { type SealedHttpRequest, type SealedResponseReader, sealHttpRequest } fr
 import { mediaTypeOf, PROBLEM_JSON } from '#protocol/sealing/mediaTypes.ts'
 import { KEM_X_WING } from '#protocol/sealing/suite.ts'
 import { PADDING_FIELD, type PaddingMode } from '#protocol/shape.ts'
+import { CHANGE_TRAILER } from '#protocol/wire/paymentField.ts'
 import { NONCE_FIELD, RECEIPT_TRAILER } from '#protocol/wire/receiptFile.ts'
 import { SealpathError } from './errors.ts'
 import { preferredConfig, type TrustedGateway } from './gateway.ts'
 import { type ExchangeAccess, type Head, ReceiptCheck } from './receiptCheck.ts'
 import type { SealedReceipt } from './sealedReceipt.ts'
+import type { PaymentInFlight } from './wallet/payer.ts'
 
 /** Where sealed requests are addressed to. `.invalid` never resolves (RFC 2606): a request that escapes goes nowhere. */
 export const SEALED_ORIGIN = 'https://gateway.sealpath.invalid'
@@ -61,6 +63,7 @@ export async function exchange(
   gateway: TrustedGateway,
   inner: InnerRequest,
   signal: AbortSignal | undefined,
+  payment?: PaymentInFlight,
 ): Promise<SealedAnswer> {
   const config = preferredConfig(gateway.keyConfigs)
   const sealed = await sealHttpRequest(access.suites, config, inner)
@@ -87,7 +90,11 @@ export async function exchange(
     access.onStep({ kind: 'answer-begun', status: head.status })
     const salts = await deriveSalts(sealed.exportSecret)
     const check = new ReceiptCheck(access, gateway, inner, sealed, salts, head)
-    return { response: openResponse(head, openBody(reader, check, finish)), receipt: check.result }
+    const ended = () => {
+      finish()
+      if (payment !== undefined) takeChange(access, payment, reader.trailer(CHANGE_TRAILER))
+    }
+    return { response: openResponse(head, openBody(reader, check, ended, finish)), receipt: check.result }
   } catch (error) {
     finish()
     // Whoever stopped the request gets their own reason back, as from any fetch.
@@ -199,7 +206,23 @@ class AnswerReader {
   }
 }
 
-function openBody(reader: AnswerReader, check: ReceiptCheck, finish: () => void): ReadableStream<Uint8Array> {
+/** Behind the answer's back: what does not come now is found in the change tiles. */
+function takeChange(access: ExchangeAccess, payment: PaymentInFlight, trailer: string | undefined): void {
+  const { id } = payment
+  payment.conclude(trailer).then(
+    (feeUnits) => {
+      if (feeUnits !== undefined) access.onStep({ kind: 'change-taken', payment: id, feeUnits })
+    },
+    () => undefined,
+  )
+}
+
+function openBody(
+  reader: AnswerReader,
+  check: ReceiptCheck,
+  ended: () => void,
+  finish: () => void,
+): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -208,7 +231,7 @@ function openBody(reader: AnswerReader, check: ReceiptCheck, finish: () => void)
             const sealedBytes = await reader.next()
             if (sealedBytes === undefined) {
               check.conclude(reader.trailer(RECEIPT_TRAILER))
-              finish()
+              ended()
               return controller.close()
             }
             const bytes = check.take(sealedBytes)

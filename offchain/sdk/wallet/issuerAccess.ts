@@ -4,9 +4,7 @@ import { encodeG1 } from '#protocol/credits/points.ts'
 import type { Purchase } from '#protocol/credits/purchase.ts'
 import { hashIssueRequest } from '#protocol/credits/purchase.ts'
 import { signDigest } from '#protocol/receipt/head.ts'
-import { mediaTypeOf } from '#protocol/sealing/mediaTypes.ts'
 import type { SealingSuites } from '#protocol/sealing/suite.ts'
-import { sealWholeRequest } from '#protocol/sealing/wholeExchange.ts'
 import { ApiErrorSchema } from '#protocol/wire/aggregatorApi.ts'
 import {
   type ChangeTile,
@@ -19,7 +17,8 @@ import {
 } from '#protocol/wire/issuerApi.ts'
 import { parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
 import { SealpathError } from '../errors.ts'
-import { preferredConfig, type TrustedGateway } from '../gateway.ts'
+import type { TrustedGateway } from '../gateway.ts'
+import { callThroughRelay } from '../relayCall.ts'
 
 export type IssuerAccess = {
   readonly enclave: Hex
@@ -69,44 +68,9 @@ async function call<T>(
   body: Uint8Array,
   schema: Schema<T>,
 ): Promise<T> {
-  const config = preferredConfig(issuer.keyConfigs)
-  const sealed = await sealWholeRequest(suites, config, {
-    method,
-    authority: issuer.url.host,
-    path,
-    body,
-    now: new Date(),
-  })
-  const answer = await sealed.open(await send(issuer.url, sealed.contentType, sealed.accept, sealed.body, timeoutMs))
+  const answer = await callThroughRelay({ suites, timeoutMs }, issuer, { method, path, body })
   const text = decodeUtf8(answer.body)
   if (answer.status === 200) return parseJson(schema, text, 'issuer answer')
   const { error } = parseJson(ApiErrorSchema, text, 'issuer error')
   throw new SealpathError('ISSUER_REFUSED', error.message, { reason: error.code })
-}
-
-async function send(
-  url: URL,
-  contentType: string,
-  accept: string,
-  body: Uint8Array<ArrayBuffer>,
-  timeoutMs: number,
-): Promise<Uint8Array> {
-  let response: Response
-  try {
-    response = await fetch(url, {
-      method: 'POST',
-      headers: { 'content-type': contentType },
-      body,
-      signal: AbortSignal.timeout(timeoutMs),
-      referrerPolicy: 'no-referrer',
-      credentials: 'omit',
-    })
-    if (response.ok && mediaTypeOf(response.headers.get('content-type')) === accept) {
-      return new Uint8Array(await response.arrayBuffer())
-    }
-  } catch (cause) {
-    throw new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
-  }
-  await response.body?.cancel()
-  throw new SealpathError('RELAY_FAILED', `the relay answered ${response.status}`)
 }

@@ -46,6 +46,27 @@ export async function recoverPayment(
   return wallet.finishPayment(id, { fee, signatures })
 }
 
+/**
+ * Brings an open payment to its end as far as the issuer's tiles tell: its change is taken, or, when its credits were never spent, they are the
+ * wallet's again. `pending` while they are spent and nothing was captured.
+ */
+export async function resolvePayment(
+  wallet: Wallet,
+  id: Hex,
+  ports: Pick<RestorePorts, 'changeTile' | 'spentTile'>,
+): Promise<'captured' | 'returned' | 'pending'> {
+  const open = wallet.openPayments.find((payment) => payment.id === id)
+  const [first] = open?.credits ?? []
+  if (first === undefined) return 'pending'
+  if ((await recoverPayment(wallet, id, ports)) !== undefined) return 'captured'
+  // The credits of one payment are spent together: any of them speaks for all.
+  const hash = wallet.hashOf(first)
+  const { spent } = await ports.spentTile(prefixOf(hash))
+  if (spent.includes(hash)) return 'pending'
+  await wallet.returnPayment(id)
+  return 'returned'
+}
+
 export type Restored = { readonly credits: number; readonly units: bigint }
 
 /** Finds everything that the seed ever bought or got back and that was not spent since. Answers what was found. */

@@ -11,7 +11,7 @@ import { decodeG1, encodeG1 } from '#protocol/credits/points.ts'
 import { DEPOSIT_SIZES, type Purchase } from '#protocol/credits/purchase.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import type { ChangeEntry } from '#protocol/wire/issuerApi.ts'
-import { type RestorePorts, recoverPayment, restoreWallet } from './restore.ts'
+import { type RestorePorts, recoverPayment, resolvePayment, restoreWallet } from './restore.ts'
 import { Wallet, type WalletStore } from './wallet.ts'
 import { openWalletCipher } from './walletCipher.ts'
 import { parseState, serializeState, type WalletState } from './walletState.ts'
@@ -221,6 +221,22 @@ describe('what is lost is found', () => {
       seen.payment.credits.map(({ secret }) => toHex(secret)),
     )
     expect(() => issuer.capture(second.payment, 32n)).toThrow('SPENT')
+  }, 30_000)
+
+  it('an open payment is resolved by what the issuer publishes: returned, pending, captured', async () => {
+    await buy()
+    const { payment, id } = await wallet.pay(ENCLAVE, 32n)
+    const [credit] = payment.credits
+    if (credit === undefined) throw new Error('expected a credit')
+    issuer.spent.add(toHex(keccak256(credit.secret)))
+    expect(await resolvePayment(wallet, id, issuer)).toBe('pending')
+    issuer.spent.clear()
+    expect(await resolvePayment(wallet, id, issuer)).toBe('returned')
+    expect(wallet.balance).toMatchObject({ spendable: ONE_OPG, inPayments: 0n })
+    const second = await wallet.pay(ENCLAVE, 32n)
+    issuer.capture(second.payment, 16n)
+    expect(await resolvePayment(wallet, second.id, issuer)).toBe('captured')
+    expect(wallet.balance).toMatchObject({ spendable: ONE_OPG - 16n, inPayments: 0n })
   }, 30_000)
 
   it('everything unspent is restored from the seed, asking only for first digits of hashes', async () => {

@@ -63,8 +63,8 @@ type PreparedBlanks = { readonly firstBlank: number; readonly blanks: readonly U
 
 export class Wallet {
   readonly keysetId: Hex
+  readonly keyset: Keyset
   readonly #seed: Uint8Array
-  readonly #keyset: Keyset
   readonly #store: WalletStore
   #state: WalletState
   #prepared: PreparedBlanks | undefined
@@ -73,7 +73,7 @@ export class Wallet {
 
   private constructor({ seed, keyset, store }: WalletOptions, state: WalletState) {
     this.#seed = seed
-    this.#keyset = keyset
+    this.keyset = keyset
     this.#store = store
     this.#state = state
     this.keysetId = state.keyset
@@ -109,7 +109,7 @@ export class Wallet {
   /** Begins a purchase of one deposit size: its claim key goes into the deposit, its outputs to the issuer. */
   startPurchase(units: bigint): Promise<Purchase> {
     return this.#change(async (state) => {
-      const purchase = createPurchase(this.#seed, this.#keyset, state.nextPurchase, units)
+      const purchase = createPurchase(this.#seed, this.keyset, state.nextPurchase, units)
       const { number } = purchase
       const purchases = [...state.purchases, { number, units }]
       return [{ ...state, nextPurchase: number + 1, purchases }, purchase]
@@ -185,7 +185,7 @@ export class Wallet {
   finishPayment(id: Hex, change: Change): Promise<bigint> {
     return this.#change(async (state) => {
       const open = this.#openPayment(state, id)
-      const check = verifyChange(this.#rebuild(open), change, this.#keyset, randomBytes)
+      const check = verifyChange(this.#rebuild(open), change, this.keyset, randomBytes)
       if (!check.ok) throw new WalletError('BAD_CHANGE', `the change is not what is owed: ${check.code}`)
       const credits = change.signatures.map(({ exponent, blindSignature }, i) =>
         this.#unblindChange(open.firstBlank + i, exponent, blindSignature),
@@ -232,12 +232,12 @@ export class Wallet {
 
   /** Purchase `number` of this size, whether it was begun here or in a lost copy of this wallet. */
   rederivePurchase(number: number, units: bigint): Purchase {
-    return createPurchase(this.#seed, this.#keyset, number, units)
+    return createPurchase(this.#seed, this.keyset, number, units)
   }
 
   /** The credits of a purchase. Throws `CreditError` when the signatures are not the keyset's. */
   creditsOfPurchase(purchase: Purchase, signatures: readonly Uint8Array[]): WalletCredit[] {
-    const unblinded = unblindPurchase(purchase, this.#keyset, signatures, randomBytes)
+    const unblinded = unblindPurchase(purchase, this.keyset, signatures, randomBytes)
     return purchase.outputs.map(({ counter, exponent }, i) => ({
       path: 'purchase',
       counter,
@@ -255,7 +255,7 @@ export class Wallet {
   creditOfBlank(counter: number, exponent: number, blindSignature: Uint8Array): WalletCredit {
     const credit = this.#unblindChange(counter, exponent, blindSignature)
     const { secret, exitKey } = this.#secretsOf(credit)
-    const { chainId, vault, keys } = this.#keyset
+    const { chainId, vault, keys } = this.keyset
     const publicKey = keys[exponent]
     const message = creditMessage({ chainId, vault, keyset: this.keysetId }, exitKey, secret)
     if (publicKey === undefined || !verifySignature(message, decodeG1(credit.signature), publicKey)) {
@@ -289,7 +289,7 @@ export class Wallet {
   }
 
   #blanksFrom(firstBlank: number): Uint8Array[] {
-    const { chainId, vault } = this.#keyset
+    const { chainId, vault } = this.keyset
     return Array.from({ length: BLANK_SLOTS }, (_, i) => {
       const { secret, exitKey, blinding } = deriveCredit(this.#seed, 'change', this.keysetId, firstBlank + i)
       return encodeG1(blindMessage(creditMessage({ chainId, vault, keyset: this.keysetId }, exitKey, secret), blinding))
