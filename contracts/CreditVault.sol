@@ -1,51 +1,47 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {CreditDeposits} from "./credits/CreditDeposits.sol";
+import {CreditExits} from "./credits/CreditExits.sol";
+import {CreditKeysets} from "./credits/CreditKeysets.sol";
 import {ICreditVault} from "./interfaces/ICreditVault.sol";
+import {IEnclaveRegistry} from "./interfaces/IEnclaveRegistry.sol";
 import {IReceiptSettlement} from "./interfaces/IReceiptSettlement.sol";
 import {OpgTransfer} from "./libraries/OpgTransfer.sol";
 import {EnclaveId, KeysetId, Units} from "./types/Types.sol";
 
 /// @title CreditVault
-/// Units: 1 unit = 10^12 base units of TOKEN.
-/// The owner opens keysets and binds the settlement contract (once). The owner cannot move tokens.
-contract CreditVault is ICreditVault, Ownable2Step, ReentrancyGuardTransient {
+/// Units: 1 unit = 10^12 base units of TOKEN; time in seconds.
+/// The owner, an OpenZeppelin TimelockController, opens keysets and names the guardian, which stops deposits and nothing else. The deployer binds
+/// the settlement contract, once. None of them can move tokens, or keep others from moving theirs out.
+contract CreditVault is ICreditVault, CreditDeposits, CreditExits {
     using OpgTransfer for IERC20;
 
-    IERC20 public immutable TOKEN;
+    address private immutable _DEPLOYER;
 
     IReceiptSettlement public settlement;
-    uint16 public keysetCount;
-    mapping(KeysetId keyset => Keyset) private _keysets;
     mapping(EnclaveId enclave => Units) private _sponsored;
     mapping(EnclaveId enclave => Units) private _reclaimable;
     mapping(EnclaveId enclave => mapping(address sponsor => Units)) public sponsoredBy;
 
-    constructor(address owner, IERC20 token) Ownable(owner) {
-        require(address(token) != address(0), VaultZeroAddress());
-        TOKEN = token;
+    constructor(address owner, address guardian, IEnclaveRegistry registry, IERC20 token)
+        CreditKeysets(owner, registry, token)
+        CreditDeposits(guardian)
+    {
+        _DEPLOYER = msg.sender;
     }
 
-    /// Names the settlement contract, once.
-    function bindSettlement(IReceiptSettlement settlement_) external onlyOwner {
+    /// Names the settlement contract, once. For the deployer: each of the two contracts has to know the other.
+    function bindSettlement(IReceiptSettlement settlement_) external {
+        require(msg.sender == _DEPLOYER, VaultNotDeployer(_DEPLOYER, msg.sender));
         require(address(settlement_) != address(0), VaultZeroAddress());
         require(address(settlement) == address(0), VaultAlreadyBound(address(settlement)));
         settlement = settlement_;
         emit SettlementBound(address(settlement_));
     }
 
-    /// Opens a keyset and names the one issuer enclave whose clearings count for it.
-    function openKeyset(KeysetId keyset, EnclaveId writer) external onlyOwner {
-        require(EnclaveId.unwrap(writer) != address(0), VaultZeroAddress());
-        require(EnclaveId.unwrap(_keysets[keyset].writer) == address(0), VaultKeysetExists(keyset));
-        _keysets[keyset] = Keyset({writer: writer, deposited: Units.wrap(0), number: ++keysetCount});
-        emit KeysetOpened(keyset, writer);
-    }
-
-    // Deposits
+    // Sponsors
 
     /// @inheritdoc ICreditVault
     function sponsorEnclave(EnclaveId enclave, Units amount) external nonReentrant {
@@ -58,8 +54,7 @@ contract CreditVault is ICreditVault, Ownable2Step, ReentrancyGuardTransient {
 
     /// @inheritdoc ICreditVault
     function sponsorKeyset(KeysetId keyset, Units amount) external nonReentrant {
-        Keyset storage entry = _keysets[keyset];
-        require(EnclaveId.unwrap(entry.writer) != address(0), VaultKeysetUnknown(keyset));
+        Entry storage entry = _entryOf(keyset);
         entry.deposited = _add(entry.deposited, amount);
         emit KeysetSponsored(keyset, msg.sender, amount);
         TOKEN.take(amount);
@@ -103,16 +98,22 @@ contract CreditVault is ICreditVault, Ownable2Step, ReentrancyGuardTransient {
     // Reading
 
     /// @inheritdoc ICreditVault
-    function keysetOf(KeysetId keyset) external view returns (Keyset memory) {
-        return _keysets[keyset];
-    }
-
-    /// @inheritdoc ICreditVault
     function sponsoredFor(EnclaveId enclave) external view returns (Units) {
         return _sponsored[enclave];
     }
 
     // Internal
+
+    /// @inheritdoc CreditKeysets
+    function _takenFrom(KeysetId keyset) internal view override returns (uint256) {
+        IReceiptSettlement.KeysetTotals memory totals = settlement.keysetTotals(keyset);
+        return uint256(Units.unwrap(totals.claimed)) + Units.unwrap(totals.exited);
+    }
+
+    /// @inheritdoc CreditExits
+    function _bookExited(KeysetId keyset, Units amount) internal override {
+        settlement.bookExited(keyset, amount);
+    }
 
     function _add(Units a, Units b) private pure returns (Units) {
         return Units.wrap(Units.unwrap(a) + Units.unwrap(b));

@@ -2,35 +2,28 @@
 pragma solidity 0.8.37;
 
 import {EnclaveId, KeysetId, Units} from "../types/Types.sol";
+import {ICreditDeposits} from "./ICreditDeposits.sol";
+import {ICreditExits} from "./ICreditExits.sol";
+import {ICreditKeysets} from "./ICreditKeysets.sol";
 
 /// @title ICreditVault
-/// Holds the OPG. In this first form money enters as a sponsor's deposit, for one enclave or for one keyset.
+/// Holds the OPG. Money enters as a deposit for credits, and as a sponsor's for one enclave or one keyset; it leaves as what the settlement
+/// contract credited, as an exit, or as a refund.
 /// Units: amounts in base units of the token are called `amount`; 1 unit = 10^12 base units.
+/// Bounds, per keyset: what clearings claim and exits have drawn never exceed what was deposited and not refunded.
 /// Safety assumes: TOKEN moves exactly the amount asked (checked on every deposit); SETTLEMENT asks only for what it credited.
 /// Liveness assumes: TOKEN does not freeze this contract.
-interface ICreditVault {
-    /// @param writer The issuer enclave whose clearings count.
-    /// @param deposited Units behind the keyset.
-    /// @param number Counts keysets from 1.
-    struct Keyset {
-        EnclaveId writer;
-        Units deposited;
-        uint16 number;
-    }
-
+interface ICreditVault is ICreditKeysets, ICreditDeposits, ICreditExits {
     event SettlementBound(address settlement);
-    event KeysetOpened(KeysetId indexed keyset, EnclaveId indexed writer);
     event EnclaveSponsored(EnclaveId indexed enclave, address indexed sponsor, Units amount);
     event KeysetSponsored(KeysetId indexed keyset, address indexed sponsor, Units amount);
     event SponsorshipReclaimed(EnclaveId indexed enclave, address indexed sponsor, Units amount);
     event InsurancePaid(address indexed payer, Units amount);
     event Paid(address indexed to, Units amount);
 
-    error VaultZeroAddress();
+    error VaultNotDeployer(address expected, address actual);
     error VaultAlreadyBound(address settlement);
     error VaultNotSettlement(address expected, address actual);
-    error VaultKeysetExists(KeysetId keyset);
-    error VaultKeysetUnknown(KeysetId keyset);
     error VaultNothingToReclaim();
 
     /// Deposits `amount` units that `enclave` can be paid from. What it has not earned when it is closed goes back to its sponsors.
@@ -46,6 +39,5 @@ interface ICreditVault {
     /// Pays `amount` units to `to`. The settlement contract only.
     function pay(address to, Units amount) external;
 
-    function keysetOf(KeysetId keyset) external view returns (Keyset memory);
     function sponsoredFor(EnclaveId enclave) external view returns (Units);
 }

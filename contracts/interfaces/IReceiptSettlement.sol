@@ -38,7 +38,8 @@ interface IReceiptSettlement {
         UnknownKeyset,
         /// The keyset's issuer is not an enclave that may still settle.
         IssuerEnded,
-        /// It claims more captured than issued or more issued than deposited, or has too many lines.
+        /// It claims more captured than issued or more issued than deposited, or what exits have left does not cover it, or it has too
+        /// many lines.
         OutOfBounds,
         /// One line: not more than what is settled, or more than the issuer claims in all.
         StaleLine
@@ -61,10 +62,12 @@ interface IReceiptSettlement {
     /// @param issued Units issued under the keyset: the largest of its clearings so far.
     /// @param claimed Units the issuer says were captured in all, likewise.
     /// @param cleared Sum of all accepted lines: never above `claimed`.
+    /// @param exited Units that the vault has paid for exits.
     struct KeysetTotals {
         Units issued;
         Units claimed;
         Units cleared;
+        Units exited;
     }
 
     /// A payout under way. What is thawing can be drawn from `readyAt` on.
@@ -95,6 +98,7 @@ interface IReceiptSettlement {
     event ThawStarted(address indexed account, EnclaveId indexed enclave, Units amount, uint40 readyAt);
     event Withdrawn(address indexed account, EnclaveId indexed enclave, Units amount);
     event Insured(Units amount);
+    event Exited(KeysetId indexed keyset, Units amount);
     event UnmatchedSwept(EnclaveId indexed enclave, Units toSponsors, Units toInsurance);
     event EquivocationProven(EnclaveId indexed enclave, address indexed reporter);
 
@@ -158,12 +162,15 @@ interface IReceiptSettlement {
 
     /// Adds what the vault was paid for the insurance. The vault only.
     function bookInsurance(Units amount) external;
+    /// Books what exits of a keyset's credits were paid: clearings cannot claim it any more. The vault only.
+    function bookExited(KeysetId keyset, Units amount) external;
     /// Credits what an ended enclave was cleared for and earned, and sweeps what it never earned: to its sponsors as far as they paid for it, the rest to the
     /// insurance. Of a compromised enclave, what its operator has not drawn goes to the insurance too. Anyone may call.
     function sweepUnmatched(EnclaveId enclave) external;
 
     /// Units that a keyset's clearings booked for an enclave so far.
     function clearedBy(KeysetId keyset, EnclaveId enclave) external view returns (Units);
+    function keysetTotals(KeysetId keyset) external view returns (KeysetTotals memory);
     function accountOf(EnclaveId enclave) external view returns (Account memory);
     /// The operator's own part of `credited`, cumulative.
     function operatorShareOf(EnclaveId enclave) external view returns (Units);

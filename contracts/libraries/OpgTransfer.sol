@@ -18,15 +18,24 @@ library OpgTransfer {
     /// Takes exactly `amount` units from the caller, who has approved them. A token that moves anything else (a fee on transfer) is refused.
     function take(IERC20 token, Units amount) internal {
         require(Units.unwrap(amount) != 0, OpgZeroAmount());
-        uint256 expected = Units.unwrap(amount) * UNIT;
         uint256 before = token.balanceOf(address(this));
-        token.safeTransferFrom(msg.sender, address(this), expected);
+        token.safeTransferFrom(msg.sender, address(this), baseUnits(amount));
+        requireTaken(token, before, amount);
+    }
+
+    /// Requires that exactly `amount` units came since the balance here was `before`, whichever way.
+    function requireTaken(IERC20 token, uint256 before, Units amount) internal view {
+        // A token that took from this contract instead is refused by the underflow.
         uint256 moved = token.balanceOf(address(this)) - before;
-        require(moved == expected, OpgMovedOtherAmount(expected, moved));
+        require(moved == baseUnits(amount), OpgMovedOtherAmount(baseUnits(amount), moved));
     }
 
     /// Pays `amount` units to `to`.
     function give(IERC20 token, address to, Units amount) internal {
-        token.safeTransfer(to, Units.unwrap(amount) * UNIT);
+        token.safeTransfer(to, baseUnits(amount));
+    }
+
+    function baseUnits(Units amount) internal pure returns (uint256) {
+        return Units.unwrap(amount) * UNIT;
     }
 }

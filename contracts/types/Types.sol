@@ -17,6 +17,8 @@ type BatchId is uint64;
 type MeasurementId is bytes32;
 /// Digest of one set of issuer keys.
 type KeysetId is bytes32;
+/// What an issuer's signature of one credit covers (CreditHash.creditId).
+type CreditId is bytes32;
 /// A fee amount: 1 unit = 10^12 base units of OPG.
 type Units is uint64;
 

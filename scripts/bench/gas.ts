@@ -18,11 +18,12 @@ import {
   ZERO_HASH,
 } from '#protocol/receipt/receipt.ts'
 import { deployLocal, type LocalChain, registerTestEnclave, type TestEnclave } from '../../test/support/chain.ts'
+import { openTestKeyset } from '../../test/support/credits.ts'
+import { measureExits } from './exits.ts'
 import { measureRealDocuments } from './realDocuments.ts'
 import { measureCryptography, measureRegistration } from './registration.ts'
 import type { Row } from './row.ts'
 
-const KEYSET: Hex = `0x${'a1'.repeat(32)}`
 const DEPOSITED_UNITS = 1_000_000_000n
 const EARNINGS_KIND = 1
 const FINALITY_SETTLED = 2
@@ -33,6 +34,7 @@ export async function measureGas(): Promise<Row[]> {
   return [
     ...(await measureSettling()),
     await measureVerifying(),
+    ...(await measureExits()),
     ...(await measureRegistration()),
     ...(await measureRealDocuments()),
     ...(await measureCryptography()),
@@ -72,11 +74,11 @@ async function settleWorkload(enclaveCount: number, receiptsEach: number): Promi
   const chain = await deployLocal()
   try {
     const issuer = await registerTestEnclave(chain, keyOf(9_999), { role: ENCLAVE_ROLE.issuer })
-    await fundKeyset(chain, issuer)
+    const keyset = await fundKeyset(chain, issuer)
     const enclaves: TestEnclave[] = []
     for (let i = 0; i < enclaveCount; i++) enclaves.push(await registerTestEnclave(chain, keyOf(i)))
-    await settleOnce(chain, issuer, enclaves, BigInt(receiptsEach), 1n)
-    return await settleOnce(chain, issuer, enclaves, BigInt(receiptsEach), 2n)
+    await settleOnce(chain, { ...issuer, keyset }, enclaves, BigInt(receiptsEach), 1n)
+    return await settleOnce(chain, { ...issuer, keyset }, enclaves, BigInt(receiptsEach), 2n)
   } finally {
     await chain.close()
   }
@@ -85,7 +87,7 @@ async function settleWorkload(enclaveCount: number, receiptsEach: number): Promi
 /** The `round`-th settlement: every log grew by `receipts` and earned 10,000 units, all of them cleared. Answers its gas. */
 async function settleOnce(
   chain: LocalChain,
-  issuer: TestEnclave,
+  issuer: TestEnclave & { readonly keyset: Hex },
   enclaves: readonly TestEnclave[],
   receipts: bigint,
   round: bigint,
@@ -101,7 +103,7 @@ async function settleOnce(
   const captured = fees * BigInt(enclaves.length)
   const clearing = signClearing(
     {
-      keyset: KEYSET,
+      keyset: issuer.keyset,
       issued: captured,
       captured,
       enclaves: enclaves.map(({ enclave }) => ({ enclave, captured: fees })),
@@ -192,19 +194,21 @@ async function measureVerifying(): Promise<Row> {
   }
 }
 
-async function fundKeyset(chain: LocalChain, issuer: TestEnclave): Promise<void> {
+/** A keyset of the issuer's with money behind it. Answers its id. */
+async function fundKeyset(chain: LocalChain, issuer: TestEnclave): Promise<Hex> {
   const { addresses, client } = chain
+  const { id } = await openTestKeyset(chain, issuer.enclave)
   const wallet = chain.wallet('deployer')
   const amount = DEPOSITED_UNITS * 10n ** 12n
   const vault = { address: addresses.vault, abi: creditVaultAbi } as const
   const token = { address: addresses.token, abi: testOPGAbi } as const
   const calls = [
-    () => wallet.writeContract({ ...vault, functionName: 'openKeyset', args: [KEYSET, issuer.enclave] }),
     () => wallet.writeContract({ ...token, functionName: 'mint', args: [wallet.account.address, amount] }),
     () => wallet.writeContract({ ...token, functionName: 'approve', args: [addresses.vault, amount] }),
-    () => wallet.writeContract({ ...vault, functionName: 'sponsorKeyset', args: [KEYSET, DEPOSITED_UNITS] }),
+    () => wallet.writeContract({ ...vault, functionName: 'sponsorKeyset', args: [id, DEPOSITED_UNITS] }),
   ]
   for (const call of calls) await client.waitForTransactionReceipt({ hash: await call() })
+  return id
 }
 
 function benchReceipt(enclave: Hex): PublicReceipt {

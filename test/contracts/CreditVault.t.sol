@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {Ownable} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {CreditVault} from "../../contracts/CreditVault.sol";
 import {OpgTransfer} from "../../contracts/libraries/OpgTransfer.sol";
+import {ICreditKeysets} from "../../contracts/interfaces/ICreditKeysets.sol";
 import {ICreditVault} from "../../contracts/interfaces/ICreditVault.sol";
 import {IReceiptSettlement} from "../../contracts/interfaces/IReceiptSettlement.sol";
 import {EnclaveId, EnclaveRole, Units} from "../../contracts/types/Types.sol";
@@ -26,9 +25,9 @@ contract CreditVaultTest is Stage {
         // Its bond is in a token that can be had.
         gateway = _gateway(0);
         token = TestOPG(_create(string.concat("test/contracts/support/OddTokens.sol/", oddToken), ""));
-        vault = CreditVault(_create("contracts/CreditVault.sol/CreditVault", abi.encode(this, token)));
+        _newVault();
         _bindSettlement();
-        vault.openKeyset(KEYSET, WRITER);
+        _openKeyset(KEYSET, WRITER);
     }
 
     function _bindSettlement() private {
@@ -36,11 +35,18 @@ contract CreditVaultTest is Stage {
         _bindAndApprove();
     }
 
-    // Deployment and its owner
+    // Deployment
 
-    function test_constructor_RefusesNoToken() public {
-        vm.expectRevert(ICreditVault.VaultZeroAddress.selector);
-        _create("contracts/CreditVault.sol/CreditVault", abi.encode(this, address(0)));
+    function test_constructor_RefusesZeroAddresses() public {
+        bytes[3] memory arguments = [
+            abi.encode(this, address(0), registry, token),
+            abi.encode(this, GUARDIAN, address(0), token),
+            abi.encode(this, GUARDIAN, registry, address(0))
+        ];
+        for (uint256 i = 0; i < 3; i++) {
+            vm.expectRevert(ICreditKeysets.VaultZeroAddress.selector);
+            _create("contracts/CreditVault.sol/CreditVault", arguments[i]);
+        }
     }
 
     function test_bindSettlement_BindsOnce() public {
@@ -49,46 +55,22 @@ contract CreditVaultTest is Stage {
     }
 
     function test_bindSettlement_RefusesZeroAddress() public {
-        vault = CreditVault(_create("contracts/CreditVault.sol/CreditVault", abi.encode(this, token)));
-        vm.expectRevert(ICreditVault.VaultZeroAddress.selector);
+        _newVault();
+        vm.expectRevert(ICreditKeysets.VaultZeroAddress.selector);
         vault.bindSettlement(IReceiptSettlement(address(0)));
     }
 
-    function test_ownerFunctions_RefuseStrangers() public {
-        bytes memory refusal = abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, STRANGER);
-        vm.startPrank(STRANGER);
-        vm.expectRevert(refusal);
+    function test_bindSettlement_IsTheDeployersAlone() public {
+        _newVault();
+        vm.expectRevert(abi.encodeWithSelector(ICreditVault.VaultNotDeployer.selector, address(this), STRANGER));
+        vm.prank(STRANGER);
         vault.bindSettlement(settlement);
-        vm.expectRevert(refusal);
-        vault.openKeyset(KEYSET, WRITER);
-        vm.stopPrank();
     }
 
-    // Keysets
-
-    function test_openKeyset_NumbersKeysetsFromOne() public {
-        vault.openKeyset(KEYSET, WRITER);
-        vault.openKeyset(OTHER_KEYSET, WRITER);
-        assertEq(vault.keysetOf(KEYSET).number, 1, "first");
-        assertEq(vault.keysetOf(OTHER_KEYSET).number, 2, "second");
-        assertEq(EnclaveId.unwrap(vault.keysetOf(KEYSET).writer), EnclaveId.unwrap(WRITER), "writer");
-    }
-
-    function test_openKeyset_RefusesAnotherWriterForAKnownKeyset() public {
-        vault.openKeyset(KEYSET, WRITER);
-        vm.expectRevert(abi.encodeWithSelector(ICreditVault.VaultKeysetExists.selector, KEYSET));
-        vault.openKeyset(KEYSET, EnclaveId.wrap(STRANGER));
-    }
-
-    function test_openKeyset_RefusesNoWriter() public {
-        vm.expectRevert(ICreditVault.VaultZeroAddress.selector);
-        vault.openKeyset(KEYSET, EnclaveId.wrap(address(0)));
-    }
-
-    // Deposits
+    // Sponsors
 
     function test_sponsorKeyset_TakesTheDeposit() public {
-        vault.openKeyset(KEYSET, WRITER);
+        _openKeyset(KEYSET, WRITER);
         _fund(SPONSOR, 30);
         vm.expectEmit(address(vault));
         emit ICreditVault.KeysetSponsored(KEYSET, SPONSOR, Units.wrap(30));
@@ -99,7 +81,7 @@ contract CreditVaultTest is Stage {
     }
 
     function test_sponsorKeyset_RefusesAnUnknownKeyset() public {
-        vm.expectRevert(abi.encodeWithSelector(ICreditVault.VaultKeysetUnknown.selector, KEYSET));
+        vm.expectRevert(abi.encodeWithSelector(ICreditKeysets.VaultKeysetUnknown.selector, KEYSET));
         vault.sponsorKeyset(KEYSET, Units.wrap(1));
     }
 
@@ -115,7 +97,7 @@ contract CreditVaultTest is Stage {
 
     function test_deposits_RefuseNothing() public {
         EnclaveId gateway = _gateway(0);
-        vault.openKeyset(KEYSET, WRITER);
+        _openKeyset(KEYSET, WRITER);
         vm.expectRevert(OpgTransfer.OpgZeroAmount.selector);
         vault.sponsorEnclave(gateway, Units.wrap(0));
         vm.expectRevert(OpgTransfer.OpgZeroAmount.selector);

@@ -103,6 +103,18 @@ contract SettleClearingsTest is Stage {
         assertEq(_cleared(gateway), 300, "for the insurance to sweep");
     }
 
+    /// The event is written by assembly: what it says is what the plain statement says, of any number of lines.
+    function testFuzz_settle_TellsOfEveryLine(uint256 seed) public {
+        Captured[] memory lines = new Captured[](seed % 7);
+        for (uint256 i = 0; i < lines.length; i++) {
+            bytes32 word = keccak256(abi.encode(seed, i));
+            lines[i] = Captured(EnclaveId.wrap(address(bytes20(word))), Units.wrap(uint64(uint256(word))));
+        }
+        vm.expectEmit(address(settlement));
+        emit IReceiptSettlement.ClearingSettled(KEYSET, Units.wrap(500), Units.wrap(300), lines);
+        _settle(_clearing(ISSUER_KEY, KEYSET, 500, 300, lines));
+    }
+
     // What is refused
 
     function test_settle_RefusesAClearingWhen_KeysetIsUnknown() public {
@@ -153,14 +165,14 @@ contract SettleClearingsTest is Stage {
     }
 
     function test_settle_RefusesAClearingWhen_WriterIsNoIssuer() public {
-        vault.openKeyset(OTHER_KEYSET, gateway);
+        _openKeyset(OTHER_KEYSET, gateway);
         _sponsorKeyset(OTHER_KEYSET, 100);
         SignedClearing memory clearing = _clearing(GATEWAY_KEY, OTHER_KEYSET, 1, 1, _lines(gateway, 1));
         _assertRefused(clearing, IReceiptSettlement.ClearingRefusal.IssuerEnded);
     }
 
     function test_settle_RefusesAClearingWhen_WriterIsUnregistered() public {
-        vault.openKeyset(OTHER_KEYSET, EnclaveId.wrap(vm.addr(ISSUER_KEY + 1)));
+        _openKeyset(OTHER_KEYSET, EnclaveId.wrap(vm.addr(ISSUER_KEY + 1)));
         SignedClearing memory clearing = _clearing(ISSUER_KEY + 1, OTHER_KEYSET, 0, 0, _lines(gateway, 1));
         _assertRefused(clearing, IReceiptSettlement.ClearingRefusal.IssuerEnded);
     }

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {CreditVault} from "../../contracts/CreditVault.sol";
+import {BlindSignatures} from "../../contracts/credits/BlindSignatures.sol";
+import {CreditHash} from "../../contracts/credits/CreditHash.sol";
+import {ICreditExits} from "../../contracts/interfaces/ICreditExits.sol";
+import {ICreditKeysets} from "../../contracts/interfaces/ICreditKeysets.sol";
 import {IEnclaveRegistry} from "../../contracts/interfaces/IEnclaveRegistry.sol";
 import {IReceiptSettlement} from "../../contracts/interfaces/IReceiptSettlement.sol";
 import {MerkleLog} from "../../contracts/libraries/MerkleLog.sol";
@@ -8,6 +13,7 @@ import {ReceiptHash} from "../../contracts/libraries/ReceiptHash.sol";
 import {Captured, HeadKind, PublicReceipt, SignedClearing, SignedHead} from "../../contracts/types/Receipt.sol";
 import {
     ClaimSource,
+    CreditId,
     EnclaveId,
     EnclaveRole,
     KeysetId,
@@ -16,6 +22,7 @@ import {
     Outcome,
     Units
 } from "../../contracts/types/Types.sol";
+import {PlainBls} from "./utils/PlainBls.sol";
 import {PlainHash} from "./utils/PlainHash.sol";
 import {Stage} from "./utils/Stage.sol";
 import {vm} from "./utils/Vm.sol";
@@ -253,5 +260,126 @@ contract VectorsTest is Stage {
             assertEq(possession, _signature(uint256(_bytes32(item, ".privateKey")), digest), "possession");
         }
         assertEq(count, 2, "statements read");
+    }
+
+    // credits.json
+
+    function _bytes(string memory item, string memory field) private view returns (bytes memory) {
+        return vm.parseJsonBytes(json, string.concat(item, field));
+    }
+
+    /// The vault of the vectors: the deployed code at its address, with the keyset of the vectors open.
+    function _vaultOfVectors() private returns (CreditVault home) {
+        vm.chainId(_uint(".keyset", ".chainId"));
+        home = CreditVault(_address(".keyset", ".vault"));
+        vm.etch(address(home), address(vault).code);
+        // Whoever owned it where it was deployed: an etched contract has no storage.
+        vm.prank(home.owner());
+        home.openKeyset(_keysOfVectors(), _timesOfVectors(), EnclaveId.wrap(STRANGER));
+    }
+
+    function _keysOfVectors() private view returns (bytes memory keys) {
+        for (uint256 i = 0; i < 24; i++) {
+            keys = bytes.concat(keys, _bytes(_at(".keyset.keys", i), ".eip2537"));
+        }
+    }
+
+    function _timesOfVectors() private view returns (ICreditKeysets.KeysetTimes memory) {
+        return ICreditKeysets.KeysetTimes({
+            signUntil: uint40(_uint(".keyset", ".signUntil")),
+            spendUntil: uint40(_uint(".keyset", ".spendUntil")),
+            exitUntil: uint40(_uint(".keyset", ".exitUntil"))
+        });
+    }
+
+    function test_credits_KeysetsAreNamedAsTheVaultNamesThem() public {
+        _read("credits.json");
+        CreditVault home = _vaultOfVectors();
+        KeysetId keyset = KeysetId.wrap(_bytes32(".keyset", ".id"));
+        assertEq(home.keysetOf(keyset).number, 1, "known by the id of the vectors");
+        for (uint256 i = 0; i < 24; i++) {
+            assertEq(home.keyHashOf(keyset, i), _bytes32(_at(".keyset.keys", i), ".hash"), "hash of a key");
+            uint256 secretKey = uint256(_bytes32(_at(".keyset.keys", i), ".secretKey"));
+            assertEq(PlainBls.publicKey(secretKey), _bytes(_at(".keyset.keys", i), ".eip2537"), "public key");
+        }
+    }
+
+    function test_credits_MessagesPointsAndSignaturesAreOurs() public {
+        _read("credits.json");
+        CreditVault home = _vaultOfVectors();
+        KeysetId keyset = KeysetId.wrap(_bytes32(".keyset", ".id"));
+        uint256 count = 0;
+        for (; _has(_at(".outputs", count)); count++) {
+            string memory item = _at(".outputs", count);
+            bytes32 message = CreditId.unwrap(
+                home.creditId(keyset, _address(item, ".exitKey"), _bytes32(item, ".secretHash"))
+            );
+            assertEq(message, _bytes32(item, ".message"), "message");
+            assertEq(_bytes32(item, ".secretHash"), keccak256(_bytes(item, ".secret")), "hash of t");
+            bytes memory point = new bytes(128);
+            uint256 target;
+            assembly ("memory-safe") {
+                target := add(point, 0x20)
+            }
+            CreditHash.writePoint(message, target);
+            assertEq(point, _bytes(item, ".point.eip2537"), "point");
+            uint256 blinding = uint256(_bytes32(item, ".blinding"));
+            assertEq(PlainBls.multiply(point, blinding), _bytes(item, ".blinded.eip2537"), "blinded");
+        }
+        assertEq(count, 6, "outputs read");
+    }
+
+    /// The wallet's own credits leave the vault: what TypeScript derived, blinded and unblinded is what the contract pays.
+    function test_credits_LeaveTheVaultOneByOne() public {
+        _read("credits.json");
+        CreditVault home = _vaultOfVectors();
+        vm.warp(_uint(".keyset", ".signUntil"));
+        for (uint256 i = 0; _has(_at(".outputs", i)); i++) {
+            string memory item = _at(".outputs", i);
+            _exitVector(home, item);
+            CreditId credit = CreditId.wrap(_bytes32(item, ".message"));
+            assertEq(uint256(home.exitOf(credit).state), uint256(ICreditExits.ExitState.Open), "open");
+        }
+    }
+
+    function _exitVector(CreditVault home, string memory item) private {
+        uint256 exponent = _uint(item, ".exponent");
+        ICreditExits.CreditExit[] memory credits = new ICreditExits.CreditExit[](1);
+        credits[0].exitKey = _address(item, ".exitKey");
+        credits[0].hashT = _bytes32(item, ".secretHash");
+        bytes32 typeHash = keccak256("Exit(bytes32 credit,address recipient)");
+        bytes32 domain = PlainHash.domain("Sealpath CreditVault", block.chainid, address(home));
+        bytes32 digest =
+            PlainHash.digest(domain, keccak256(abi.encode(typeHash, _bytes32(item, ".message"), STRANGER)));
+        (credits[0].r, credits[0].vs) = vm.signCompact(uint256(_bytes32(item, ".exitPrivateKey")), digest);
+        home.openExits(
+            KeysetId.wrap(_bytes32(".keyset", ".id")),
+            STRANGER,
+            _bytes(_at(".keyset.keys", exponent), ".eip2537"),
+            abi.encodePacked(uint8(exponent)),
+            credits,
+            _bytes(item, ".signature.eip2537")
+        );
+    }
+
+    /// What TypeScript refuses to decode, the precompiles refuse too, or no signature check passes.
+    function test_credits_RefusedPointsAreRefusedHere() public {
+        _read("credits.json");
+        uint256 count = 0;
+        for (; _has(_at(".refusedPoints", count)); count++) {
+            bytes memory point = _bytes(_at(".refusedPoints", count), ".eip2537");
+            try this.checkSignature{gas: 5_000_000}(_bytes(".keyset.keys[0]", ".eip2537"), PlainBls.G1, point) {
+                revert("accepted");
+            } catch {}
+        }
+        assertEq(count, 6, "points read");
+    }
+
+    function checkSignature(bytes calldata key, bytes calldata point, bytes calldata signature) external view {
+        uint256[] memory ends = new uint256[](1);
+        ends[0] = 1;
+        BlindSignatures.Batch memory batch = BlindSignatures.start(1, key, ends);
+        BlindSignatures.add(batch, 0, signature, point);
+        BlindSignatures.requireRight(batch);
     }
 }

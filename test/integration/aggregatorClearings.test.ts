@@ -33,6 +33,7 @@ import { readCleared } from '../../offchain/operator/cleared.ts'
 import { connectGateway } from '../../offchain/operator/peers.ts'
 import { connectRegistry } from '../../offchain/operator/registration.ts'
 import { deployLocal, type LocalChain, registerTestEnclave } from '../support/chain.ts'
+import { openTestKeyset } from '../support/credits.ts'
 import { SILENT, startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { TEST_FEE, TestLog } from '../support/testLog.ts'
 import { Process, type ProcessOptions, until } from './aggregatorProcess.ts'
@@ -70,13 +71,9 @@ async function newLog(count: number): Promise<TestLog> {
 
 /** A keyset of its own that `writer` writes, with `units` deposited. */
 async function newKeyset(units = DEPOSITED_UNITS, writer = new TestLog(ISSUER_KEY, domain()).enclave): Promise<Hex> {
-  const keyset: Hex = `0x${(++keys).toString(16).padStart(64, 'a')}`
-  const vault = { address: chain.addresses.vault, abi: creditVaultAbi } as const
-  const wallet = chain.wallet('deployer')
-  const hash = await wallet.writeContract({ ...vault, functionName: 'openKeyset', args: [keyset, writer] })
-  await chain.client.waitForTransactionReceipt({ hash })
-  await deposit(keyset, units)
-  return keyset
+  const { id } = await openTestKeyset(chain, writer, `keyset ${++keys}`)
+  await deposit(id, units)
+  return id
 }
 
 async function deposit(keyset: Hex, units: bigint): Promise<void> {

@@ -2279,6 +2279,25 @@ export const receiptSettlementAbi = [
     "inputs": [
       {
         "indexed": true,
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "indexed": false,
+        "internalType": "Units",
+        "name": "amount",
+        "type": "uint64"
+      }
+    ],
+    "name": "Exited",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
         "internalType": "EnclaveId",
         "name": "enclave",
         "type": "address"
@@ -2698,6 +2717,24 @@ export const receiptSettlementAbi = [
   {
     "inputs": [
       {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "Units",
+        "name": "amount",
+        "type": "uint64"
+      }
+    ],
+    "name": "bookExited",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
         "internalType": "Units",
         "name": "amount",
         "type": "uint64"
@@ -2900,6 +2937,11 @@ export const receiptSettlementAbi = [
           {
             "internalType": "Units",
             "name": "cleared",
+            "type": "uint64"
+          },
+          {
+            "internalType": "Units",
+            "name": "exited",
             "type": "uint64"
           }
         ],
@@ -3480,6 +3522,16 @@ export const creditVaultAbi = [
         "type": "address"
       },
       {
+        "internalType": "address",
+        "name": "guardian",
+        "type": "address"
+      },
+      {
+        "internalType": "contract IEnclaveRegistry",
+        "name": "registry",
+        "type": "address"
+      },
+      {
         "internalType": "contract IERC20",
         "name": "token",
         "type": "address"
@@ -3487,6 +3539,69 @@ export const creditVaultAbi = [
     ],
     "stateMutability": "nonpayable",
     "type": "constructor"
+  },
+  {
+    "inputs": [],
+    "name": "BlindSignaturesWrong",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "precompile",
+        "type": "uint256"
+      }
+    ],
+    "name": "Bls12381Refused",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "step",
+        "type": "uint256"
+      }
+    ],
+    "name": "CreditHashFailed",
+    "type": "error"
+  },
+  {
+    "inputs": [],
+    "name": "EnforcedPause",
+    "type": "error"
+  },
+  {
+    "inputs": [],
+    "name": "ExpectedPause",
+    "type": "error"
+  },
+  {
+    "inputs": [],
+    "name": "FailedDeployment",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "balance",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "needed",
+        "type": "uint256"
+      }
+    ],
+    "name": "InsufficientBalance",
+    "type": "error"
+  },
+  {
+    "inputs": [],
+    "name": "InvalidShortString",
+    "type": "error"
   },
   {
     "inputs": [
@@ -3550,12 +3665,222 @@ export const creditVaultAbi = [
   {
     "inputs": [
       {
+        "internalType": "string",
+        "name": "str",
+        "type": "string"
+      }
+    ],
+    "name": "StringTooLong",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
         "internalType": "address",
         "name": "settlement",
         "type": "address"
       }
     ],
     "name": "VaultAlreadyBound",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "expected",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "actual",
+        "type": "uint256"
+      }
+    ],
+    "name": "VaultBytesLength",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      }
+    ],
+    "name": "VaultDepositExists",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "enum ICreditDeposits.DepositState",
+        "name": "actual",
+        "type": "uint8"
+      }
+    ],
+    "name": "VaultDepositIs",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "left",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "amount",
+        "type": "uint256"
+      }
+    ],
+    "name": "VaultExitCapReached",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "CreditId",
+        "name": "credit",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "enum ICreditExits.ExitState",
+        "name": "actual",
+        "type": "uint8"
+      }
+    ],
+    "name": "VaultExitIs",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint40",
+        "name": "readyAt",
+        "type": "uint40"
+      }
+    ],
+    "name": "VaultExitNotReady",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "address",
+        "name": "expected",
+        "type": "address"
+      },
+      {
+        "internalType": "address",
+        "name": "actual",
+        "type": "address"
+      }
+    ],
+    "name": "VaultExitNotSigned",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "CreditId",
+        "name": "credit",
+        "type": "bytes32"
+      }
+    ],
+    "name": "VaultExitsDiffer",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "exponent",
+        "type": "uint256"
+      }
+    ],
+    "name": "VaultExponentUnknown",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "address",
+        "name": "expected",
+        "type": "address"
+      },
+      {
+        "internalType": "address",
+        "name": "actual",
+        "type": "address"
+      }
+    ],
+    "name": "VaultIssueNotSigned",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "exponent",
+        "type": "uint256"
+      }
+    ],
+    "name": "VaultKeyIsIdentity",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "exponent",
+        "type": "uint256"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "expected",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "actual",
+        "type": "bytes32"
+      }
+    ],
+    "name": "VaultKeyOther",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "exponent",
+        "type": "uint256"
+      }
+    ],
+    "name": "VaultKeyRepeated",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "left",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "amount",
+        "type": "uint256"
+      }
+    ],
+    "name": "VaultKeysetDrained",
     "type": "error"
   },
   {
@@ -3581,6 +3906,59 @@ export const creditVaultAbi = [
     "type": "error"
   },
   {
+    "inputs": [],
+    "name": "VaultNoCredits",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "address",
+        "name": "expected",
+        "type": "address"
+      },
+      {
+        "internalType": "address",
+        "name": "actual",
+        "type": "address"
+      }
+    ],
+    "name": "VaultNotDeployer",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "address",
+        "name": "expected",
+        "type": "address"
+      },
+      {
+        "internalType": "address",
+        "name": "actual",
+        "type": "address"
+      }
+    ],
+    "name": "VaultNotGuardian",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "address",
+        "name": "expected",
+        "type": "address"
+      },
+      {
+        "internalType": "address",
+        "name": "actual",
+        "type": "address"
+      }
+    ],
+    "name": "VaultNotPayer",
+    "type": "error"
+  },
+  {
     "inputs": [
       {
         "internalType": "address",
@@ -3597,14 +3975,213 @@ export const creditVaultAbi = [
     "type": "error"
   },
   {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "index",
+        "type": "uint256"
+      }
+    ],
+    "name": "VaultNotSorted",
+    "type": "error"
+  },
+  {
     "inputs": [],
     "name": "VaultNothingToReclaim",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "expected",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "actual",
+        "type": "uint256"
+      }
+    ],
+    "name": "VaultOutputsWorth",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint40",
+        "name": "until",
+        "type": "uint40"
+      }
+    ],
+    "name": "VaultPhaseOver",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "components": [
+          {
+            "internalType": "uint40",
+            "name": "signUntil",
+            "type": "uint40"
+          },
+          {
+            "internalType": "uint40",
+            "name": "spendUntil",
+            "type": "uint40"
+          },
+          {
+            "internalType": "uint40",
+            "name": "exitUntil",
+            "type": "uint40"
+          }
+        ],
+        "internalType": "struct ICreditKeysets.KeysetTimes",
+        "name": "times",
+        "type": "tuple"
+      }
+    ],
+    "name": "VaultPhasesOutOfOrder",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "EnclaveId",
+        "name": "expected",
+        "type": "address"
+      },
+      {
+        "internalType": "address",
+        "name": "actual",
+        "type": "address"
+      }
+    ],
+    "name": "VaultSuccessionNotSigned",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "EnclaveId",
+        "name": "successor",
+        "type": "address"
+      }
+    ],
+    "name": "VaultSuccessorUnfit",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "from",
+        "type": "uint256"
+      }
+    ],
+    "name": "VaultTooEarly",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "until",
+        "type": "uint256"
+      }
+    ],
+    "name": "VaultTooLate",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "max",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "actual",
+        "type": "uint256"
+      }
+    ],
+    "name": "VaultTooMany",
     "type": "error"
   },
   {
     "inputs": [],
     "name": "VaultZeroAddress",
     "type": "error"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "indexed": true,
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      },
+      {
+        "indexed": false,
+        "internalType": "bytes",
+        "name": "exponents",
+        "type": "bytes"
+      },
+      {
+        "indexed": false,
+        "internalType": "bytes",
+        "name": "signatures",
+        "type": "bytes"
+      }
+    ],
+    "name": "DepositAnswered",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "indexed": true,
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      },
+      {
+        "indexed": true,
+        "internalType": "address",
+        "name": "payer",
+        "type": "address"
+      },
+      {
+        "indexed": false,
+        "internalType": "Units",
+        "name": "amount",
+        "type": "uint64"
+      }
+    ],
+    "name": "Deposited",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [],
+    "name": "EIP712DomainChanged",
+    "type": "event"
   },
   {
     "anonymous": false,
@@ -3629,6 +4206,106 @@ export const creditVaultAbi = [
       }
     ],
     "name": "EnclaveSponsored",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "CreditId",
+        "name": "credit",
+        "type": "bytes32"
+      },
+      {
+        "indexed": false,
+        "internalType": "bytes32",
+        "name": "t",
+        "type": "bytes32"
+      }
+    ],
+    "name": "ExitCancelled",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "indexed": true,
+        "internalType": "address",
+        "name": "recipient",
+        "type": "address"
+      },
+      {
+        "indexed": false,
+        "internalType": "uint40",
+        "name": "readyAt",
+        "type": "uint40"
+      },
+      {
+        "indexed": false,
+        "internalType": "CreditId[]",
+        "name": "credits",
+        "type": "bytes32[]"
+      },
+      {
+        "indexed": false,
+        "internalType": "bytes",
+        "name": "exponents",
+        "type": "bytes"
+      }
+    ],
+    "name": "ExitsOpened",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "indexed": true,
+        "internalType": "address",
+        "name": "recipient",
+        "type": "address"
+      },
+      {
+        "indexed": false,
+        "internalType": "Units",
+        "name": "amount",
+        "type": "uint64"
+      },
+      {
+        "indexed": false,
+        "internalType": "CreditId[]",
+        "name": "credits",
+        "type": "bytes32[]"
+      }
+    ],
+    "name": "ExitsPaid",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "address",
+        "name": "guardian",
+        "type": "address"
+      }
+    ],
+    "name": "GuardianChanged",
     "type": "event"
   },
   {
@@ -3664,6 +4341,41 @@ export const creditVaultAbi = [
         "internalType": "EnclaveId",
         "name": "writer",
         "type": "address"
+      },
+      {
+        "indexed": false,
+        "internalType": "uint16",
+        "name": "number",
+        "type": "uint16"
+      },
+      {
+        "components": [
+          {
+            "internalType": "uint40",
+            "name": "signUntil",
+            "type": "uint40"
+          },
+          {
+            "internalType": "uint40",
+            "name": "spendUntil",
+            "type": "uint40"
+          },
+          {
+            "internalType": "uint40",
+            "name": "exitUntil",
+            "type": "uint40"
+          }
+        ],
+        "indexed": false,
+        "internalType": "struct ICreditKeysets.KeysetTimes",
+        "name": "times",
+        "type": "tuple"
+      },
+      {
+        "indexed": false,
+        "internalType": "bytes",
+        "name": "keys",
+        "type": "bytes"
       }
     ],
     "name": "KeysetOpened",
@@ -3692,6 +4404,25 @@ export const creditVaultAbi = [
       }
     ],
     "name": "KeysetSponsored",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "indexed": true,
+        "internalType": "EnclaveId",
+        "name": "writer",
+        "type": "address"
+      }
+    ],
+    "name": "KeysetTakenOver",
     "type": "event"
   },
   {
@@ -3757,6 +4488,75 @@ export const creditVaultAbi = [
       {
         "indexed": false,
         "internalType": "address",
+        "name": "account",
+        "type": "address"
+      }
+    ],
+    "name": "Paused",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "indexed": true,
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      },
+      {
+        "indexed": false,
+        "internalType": "uint40",
+        "name": "answerUntil",
+        "type": "uint40"
+      }
+    ],
+    "name": "RefundRequested",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "indexed": true,
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      },
+      {
+        "indexed": true,
+        "internalType": "address",
+        "name": "payer",
+        "type": "address"
+      },
+      {
+        "indexed": false,
+        "internalType": "Units",
+        "name": "amount",
+        "type": "uint64"
+      }
+    ],
+    "name": "Refunded",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": false,
+        "internalType": "address",
         "name": "settlement",
         "type": "address"
       }
@@ -3790,6 +4590,149 @@ export const creditVaultAbi = [
     "type": "event"
   },
   {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": false,
+        "internalType": "address",
+        "name": "account",
+        "type": "address"
+      }
+    ],
+    "name": "Unpaused",
+    "type": "event"
+  },
+  {
+    "inputs": [],
+    "name": "ANSWER_TIME",
+    "outputs": [
+      {
+        "internalType": "uint40",
+        "name": "",
+        "type": "uint40"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "BOX",
+    "outputs": [
+      {
+        "internalType": "address",
+        "name": "",
+        "type": "address"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "CHALLENGE_WINDOW",
+    "outputs": [
+      {
+        "internalType": "uint40",
+        "name": "",
+        "type": "uint40"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "CREDITS_MAX",
+    "outputs": [
+      {
+        "internalType": "uint256",
+        "name": "",
+        "type": "uint256"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "EXIT_CAP_BPS",
+    "outputs": [
+      {
+        "internalType": "uint256",
+        "name": "",
+        "type": "uint256"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "EXIT_CAP_MIN",
+    "outputs": [
+      {
+        "internalType": "uint256",
+        "name": "",
+        "type": "uint256"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "EXIT_PHASE_MIN",
+    "outputs": [
+      {
+        "internalType": "uint40",
+        "name": "",
+        "type": "uint40"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "PERMIT2",
+    "outputs": [
+      {
+        "internalType": "contract IPermit2",
+        "name": "",
+        "type": "address"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "REFUND_WINDOW",
+    "outputs": [
+      {
+        "internalType": "uint40",
+        "name": "",
+        "type": "uint40"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "REGISTRY",
+    "outputs": [
+      {
+        "internalType": "contract IEnclaveRegistry",
+        "name": "",
+        "type": "address"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
     "inputs": [],
     "name": "TOKEN",
     "outputs": [
@@ -3812,6 +4755,54 @@ export const creditVaultAbi = [
   {
     "inputs": [
       {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      },
+      {
+        "internalType": "bytes",
+        "name": "keys",
+        "type": "bytes"
+      },
+      {
+        "internalType": "bytes",
+        "name": "exponents",
+        "type": "bytes"
+      },
+      {
+        "internalType": "bytes",
+        "name": "blinded",
+        "type": "bytes"
+      },
+      {
+        "internalType": "bytes",
+        "name": "signatures",
+        "type": "bytes"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "r",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "vs",
+        "type": "bytes32"
+      }
+    ],
+    "name": "answerDeposit",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
         "internalType": "contract IReceiptSettlement",
         "name": "settlement_",
         "type": "address"
@@ -3825,6 +4816,503 @@ export const creditVaultAbi = [
   {
     "inputs": [
       {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      },
+      {
+        "internalType": "address",
+        "name": "refundTo",
+        "type": "address"
+      }
+    ],
+    "name": "boxOf",
+    "outputs": [
+      {
+        "internalType": "address",
+        "name": "",
+        "type": "address"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "address",
+        "name": "exitKey",
+        "type": "address"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "t",
+        "type": "bytes32"
+      }
+    ],
+    "name": "challengeExit",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "address",
+        "name": "exitKey",
+        "type": "address"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "hashT",
+        "type": "bytes32"
+      }
+    ],
+    "name": "creditId",
+    "outputs": [
+      {
+        "internalType": "CreditId",
+        "name": "",
+        "type": "bytes32"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "enum ICreditDeposits.DepositSize",
+        "name": "size",
+        "type": "uint8"
+      },
+      {
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      }
+    ],
+    "name": "deposit",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "enum ICreditDeposits.DepositSize",
+        "name": "size",
+        "type": "uint8"
+      },
+      {
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      },
+      {
+        "internalType": "address",
+        "name": "refundTo",
+        "type": "address"
+      }
+    ],
+    "name": "depositFromBox",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      }
+    ],
+    "name": "depositOf",
+    "outputs": [
+      {
+        "components": [
+          {
+            "internalType": "address",
+            "name": "payer",
+            "type": "address"
+          },
+          {
+            "internalType": "uint40",
+            "name": "depositedAt",
+            "type": "uint40"
+          },
+          {
+            "internalType": "uint40",
+            "name": "requestedAt",
+            "type": "uint40"
+          },
+          {
+            "internalType": "enum ICreditDeposits.DepositSize",
+            "name": "size",
+            "type": "uint8"
+          },
+          {
+            "internalType": "enum ICreditDeposits.DepositState",
+            "name": "state",
+            "type": "uint8"
+          }
+        ],
+        "internalType": "struct ICreditDeposits.Deposit",
+        "name": "",
+        "type": "tuple"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "enum ICreditDeposits.DepositSize",
+        "name": "size",
+        "type": "uint8"
+      },
+      {
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      },
+      {
+        "internalType": "address",
+        "name": "payer",
+        "type": "address"
+      },
+      {
+        "internalType": "uint256",
+        "name": "validAfter",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "validBefore",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint8",
+        "name": "v",
+        "type": "uint8"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "r",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "s",
+        "type": "bytes32"
+      }
+    ],
+    "name": "depositWithAuthorization",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "enum ICreditDeposits.DepositSize",
+        "name": "size",
+        "type": "uint8"
+      },
+      {
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      },
+      {
+        "internalType": "uint256",
+        "name": "deadline",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint8",
+        "name": "v",
+        "type": "uint8"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "r",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "s",
+        "type": "bytes32"
+      }
+    ],
+    "name": "depositWithPermit",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "enum ICreditDeposits.DepositSize",
+        "name": "size",
+        "type": "uint8"
+      },
+      {
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      },
+      {
+        "internalType": "address",
+        "name": "payer",
+        "type": "address"
+      },
+      {
+        "internalType": "uint256",
+        "name": "nonce",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "deadline",
+        "type": "uint256"
+      },
+      {
+        "internalType": "bytes",
+        "name": "signature",
+        "type": "bytes"
+      }
+    ],
+    "name": "depositWithPermit2",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "eip712Domain",
+    "outputs": [
+      {
+        "internalType": "bytes1",
+        "name": "fields",
+        "type": "bytes1"
+      },
+      {
+        "internalType": "string",
+        "name": "name",
+        "type": "string"
+      },
+      {
+        "internalType": "string",
+        "name": "version",
+        "type": "string"
+      },
+      {
+        "internalType": "uint256",
+        "name": "chainId",
+        "type": "uint256"
+      },
+      {
+        "internalType": "address",
+        "name": "verifyingContract",
+        "type": "address"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "salt",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "uint256[]",
+        "name": "extensions",
+        "type": "uint256[]"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      },
+      {
+        "internalType": "contract IERC20",
+        "name": "token",
+        "type": "address"
+      }
+    ],
+    "name": "emptyBox",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      }
+    ],
+    "name": "exitAllowance",
+    "outputs": [
+      {
+        "internalType": "Units",
+        "name": "",
+        "type": "uint64"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "CreditId",
+        "name": "credit",
+        "type": "bytes32"
+      }
+    ],
+    "name": "exitOf",
+    "outputs": [
+      {
+        "components": [
+          {
+            "internalType": "address",
+            "name": "recipient",
+            "type": "address"
+          },
+          {
+            "internalType": "uint40",
+            "name": "readyAt",
+            "type": "uint40"
+          },
+          {
+            "internalType": "uint8",
+            "name": "exponent",
+            "type": "uint8"
+          },
+          {
+            "internalType": "uint16",
+            "name": "keyset",
+            "type": "uint16"
+          },
+          {
+            "internalType": "enum ICreditExits.ExitState",
+            "name": "state",
+            "type": "uint8"
+          }
+        ],
+        "internalType": "struct ICreditExits.Exit",
+        "name": "",
+        "type": "tuple"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "CreditId[]",
+        "name": "credits",
+        "type": "bytes32[]"
+      }
+    ],
+    "name": "finishExits",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      }
+    ],
+    "name": "finishRefund",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "guardian",
+    "outputs": [
+      {
+        "internalType": "address",
+        "name": "",
+        "type": "address"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
         "internalType": "Units",
         "name": "amount",
         "type": "uint64"
@@ -3833,6 +5321,30 @@ export const creditVaultAbi = [
     "name": "insure",
     "outputs": [],
     "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "uint256",
+        "name": "exponent",
+        "type": "uint256"
+      }
+    ],
+    "name": "keyHashOf",
+    "outputs": [
+      {
+        "internalType": "bytes32",
+        "name": "",
+        "type": "bytes32"
+      }
+    ],
+    "stateMutability": "view",
     "type": "function"
   },
   {
@@ -3876,7 +5388,43 @@ export const creditVaultAbi = [
             "type": "uint16"
           }
         ],
-        "internalType": "struct ICreditVault.Keyset",
+        "internalType": "struct ICreditKeysets.Keyset",
+        "name": "",
+        "type": "tuple"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      }
+    ],
+    "name": "keysetTimes",
+    "outputs": [
+      {
+        "components": [
+          {
+            "internalType": "uint40",
+            "name": "signUntil",
+            "type": "uint40"
+          },
+          {
+            "internalType": "uint40",
+            "name": "spendUntil",
+            "type": "uint40"
+          },
+          {
+            "internalType": "uint40",
+            "name": "exitUntil",
+            "type": "uint40"
+          }
+        ],
+        "internalType": "struct ICreditKeysets.KeysetTimes",
         "name": "",
         "type": "tuple"
       }
@@ -3892,13 +5440,101 @@ export const creditVaultAbi = [
         "type": "bytes32"
       },
       {
+        "internalType": "address",
+        "name": "recipient",
+        "type": "address"
+      },
+      {
+        "internalType": "bytes",
+        "name": "keys",
+        "type": "bytes"
+      },
+      {
+        "internalType": "bytes",
+        "name": "exponents",
+        "type": "bytes"
+      },
+      {
+        "components": [
+          {
+            "internalType": "address",
+            "name": "exitKey",
+            "type": "address"
+          },
+          {
+            "internalType": "bytes32",
+            "name": "hashT",
+            "type": "bytes32"
+          },
+          {
+            "internalType": "bytes32",
+            "name": "r",
+            "type": "bytes32"
+          },
+          {
+            "internalType": "bytes32",
+            "name": "vs",
+            "type": "bytes32"
+          }
+        ],
+        "internalType": "struct ICreditExits.CreditExit[]",
+        "name": "credits",
+        "type": "tuple[]"
+      },
+      {
+        "internalType": "bytes",
+        "name": "signatures",
+        "type": "bytes"
+      }
+    ],
+    "name": "openExits",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "bytes",
+        "name": "keys",
+        "type": "bytes"
+      },
+      {
+        "components": [
+          {
+            "internalType": "uint40",
+            "name": "signUntil",
+            "type": "uint40"
+          },
+          {
+            "internalType": "uint40",
+            "name": "spendUntil",
+            "type": "uint40"
+          },
+          {
+            "internalType": "uint40",
+            "name": "exitUntil",
+            "type": "uint40"
+          }
+        ],
+        "internalType": "struct ICreditKeysets.KeysetTimes",
+        "name": "times",
+        "type": "tuple"
+      },
+      {
         "internalType": "EnclaveId",
         "name": "writer",
         "type": "address"
       }
     ],
     "name": "openKeyset",
-    "outputs": [],
+    "outputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      }
+    ],
     "stateMutability": "nonpayable",
     "type": "function"
   },
@@ -3928,6 +5564,26 @@ export const creditVaultAbi = [
         "internalType": "address",
         "name": "",
         "type": "address"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "pause",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "paused",
+    "outputs": [
+      {
+        "internalType": "bool",
+        "name": "",
+        "type": "bool"
       }
     ],
     "stateMutability": "view",
@@ -3980,6 +5636,37 @@ export const creditVaultAbi = [
   {
     "inputs": [],
     "name": "renounceOwnership",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "address",
+        "name": "claimKey",
+        "type": "address"
+      }
+    ],
+    "name": "requestRefund",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "address",
+        "name": "guardian_",
+        "type": "address"
+      }
+    ],
+    "name": "setGuardian",
     "outputs": [],
     "stateMutability": "nonpayable",
     "type": "function"
@@ -4079,12 +5766,47 @@ export const creditVaultAbi = [
   {
     "inputs": [
       {
+        "internalType": "KeysetId",
+        "name": "keyset",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "EnclaveId",
+        "name": "successor",
+        "type": "address"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "r",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "vs",
+        "type": "bytes32"
+      }
+    ],
+    "name": "takeOver",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
         "internalType": "address",
         "name": "newOwner",
         "type": "address"
       }
     ],
     "name": "transferOwnership",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "unpause",
     "outputs": [],
     "stateMutability": "nonpayable",
     "type": "function"
@@ -7368,6 +9090,59 @@ export const testOPGAbi = [
     "type": "function"
   },
   {
+    "inputs": [
+      {
+        "internalType": "address",
+        "name": "from",
+        "type": "address"
+      },
+      {
+        "internalType": "address",
+        "name": "to",
+        "type": "address"
+      },
+      {
+        "internalType": "uint256",
+        "name": "value",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "validAfter",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "validBefore",
+        "type": "uint256"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "nonce",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "uint8",
+        "name": "v",
+        "type": "uint8"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "r",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "s",
+        "type": "bytes32"
+      }
+    ],
+    "name": "receiveWithAuthorization",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
     "inputs": [],
     "name": "symbol",
     "outputs": [
@@ -7482,6 +9257,59 @@ export const testOPGAbi = [
         "internalType": "bytes",
         "name": "signature",
         "type": "bytes"
+      }
+    ],
+    "name": "transferWithAuthorization",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "address",
+        "name": "from",
+        "type": "address"
+      },
+      {
+        "internalType": "address",
+        "name": "to",
+        "type": "address"
+      },
+      {
+        "internalType": "uint256",
+        "name": "value",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "validAfter",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "validBefore",
+        "type": "uint256"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "nonce",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "uint8",
+        "name": "v",
+        "type": "uint8"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "r",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "s",
+        "type": "bytes32"
       }
     ],
     "name": "transferWithAuthorization",

@@ -17,9 +17,9 @@ const ANYONE = '0x0000000000000000000000000000000000000000'
 const NOBODY = ANYONE
 
 /**
- * The timelock owns the registry from its first block: `proposer` proposes, anyone executes after `approvalDelay` seconds, nobody administers.
+ * The timelock owns registry and vault from their first block: `proposer` proposes, anyone executes after `approvalDelay` seconds, nobody administers.
  * Parameters: proposer, guardian, protocol, verifier (an IEvidenceVerifier), token, approvalDelay, protocolBps, settlerBps, and
- * keyConfigsDelay, allowsDevelopment, gatewayBond, issuerBond of `EnclaveRegistry.Terms`. The deployer owns the vault.
+ * keyConfigsDelay, allowsDevelopment, gatewayBond, issuerBond of `EnclaveRegistry.Terms`.
  */
 const Sealpath: IgnitionModule<'Sealpath', string, SealpathContracts> = buildModule('Sealpath', (m) => {
   const token = m.getParameter<string>('token')
@@ -41,7 +41,7 @@ const Sealpath: IgnitionModule<'Sealpath', string, SealpathContracts> = buildMod
       issuerBond: m.getParameter('issuerBond'),
     },
   ])
-  const vault = m.contract('CreditVault', [m.getAccount(0), token])
+  const vault = m.contract('CreditVault', [timelock, m.getParameter<string>('guardian'), registry, token])
   const settlement = m.contract('ReceiptSettlement', [
     registry,
     vault,

@@ -77,6 +77,13 @@ contract ReentrantToken is OddToken {
     }
 }
 
+/// Answers every call that it does not know as if it had done it.
+contract SayYesToken is OddToken {
+    fallback(bytes calldata) external returns (bytes memory) {
+        return abi.encode(true);
+    }
+}
+
 /// Returns nothing at all, as early tokens do.
 contract NoReturnToken {
     mapping(address account => uint256) public balanceOf;

@@ -65,6 +65,43 @@ contract TestOPG is ERC20Permit {
         );
     }
 
+    /// ERC-3009 as it was first written, with the signature in three parts: the form in which contracts call it.
+    function transferWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        bytes memory signature = abi.encodePacked(r, s, v);
+        _useAuthorization(
+            TRANSFER_WITH_AUTHORIZATION_TYPEHASH, from, to, value, validAfter, validBefore, nonce, signature
+        );
+    }
+
+    /// Likewise.
+    function receiveWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        require(msg.sender == to, TestOPGCallerNotPayee(to, msg.sender));
+        bytes memory signature = abi.encodePacked(r, s, v);
+        _useAuthorization(
+            RECEIVE_WITH_AUTHORIZATION_TYPEHASH, from, to, value, validAfter, validBefore, nonce, signature
+        );
+    }
+
     function _useAuthorization(
         bytes32 typeHash,
         address from,

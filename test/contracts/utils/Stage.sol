@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {EnclaveRegistry} from "../../../contracts/EnclaveRegistry.sol";
 import {CreditVault} from "../../../contracts/CreditVault.sol";
 import {ReceiptSettlement} from "../../../contracts/ReceiptSettlement.sol";
+import {ICreditKeysets} from "../../../contracts/interfaces/ICreditKeysets.sol";
 import {IEnclaveRegistry} from "../../../contracts/interfaces/IEnclaveRegistry.sol";
 import {IEvidenceVerifier} from "../../../contracts/interfaces/IEvidenceVerifier.sol";
 import {IReceiptSettlement} from "../../../contracts/interfaces/IReceiptSettlement.sol";
@@ -21,6 +22,7 @@ import {TestOPG} from "../support/TestOPG.sol";
 import {TestVerifier} from "../support/TestVerifier.sol";
 import {Check} from "./Check.sol";
 import {PlainHash} from "./PlainHash.sol";
+import {TestKeyset} from "./TestKeyset.sol";
 import {vm} from "./Vm.sol";
 
 /// @title Stage
@@ -44,9 +46,13 @@ abstract contract Stage is Check {
     address internal constant STRANGER = address(0x57A9);
 
     MeasurementId internal constant MEASUREMENT = MeasurementId.wrap(keccak256("reference values"));
-    KeysetId internal constant KEYSET = KeysetId.wrap(keccak256("keyset"));
-    KeysetId internal constant OTHER_KEYSET = KeysetId.wrap(keccak256("other keyset"));
+    uint40 internal constant SIGN_UNTIL = uint40(START) + 30 days;
+    uint40 internal constant SPEND_UNTIL = uint40(START) + 60 days;
+    uint40 internal constant EXIT_UNTIL = uint40(START) + 460 days;
 
+    /// Ids of the test keysets 0 and 1: known from when there is a vault, because the vault is part of them.
+    KeysetId internal KEYSET;
+    KeysetId internal OTHER_KEYSET;
     TestOPG internal token;
     TestVerifier internal verifier;
     EnclaveRegistry internal registry;
@@ -62,9 +68,22 @@ abstract contract Stage is Check {
         token = TestOPG(_create("test/contracts/support/TestOPG.sol/TestOPG", ""));
         verifier = TestVerifier(_create("test/contracts/support/TestVerifier.sol/TestVerifier", ""));
         registry = _newRegistry(0, true);
-        vault = CreditVault(_create("contracts/CreditVault.sol/CreditVault", abi.encode(this, token)));
+        _newVault();
         settlement = _newSettlement(protocolBps, settlerBps);
         _bindAndApprove();
+    }
+
+    function _newVault() internal {
+        vault = CreditVault(
+            _create("contracts/CreditVault.sol/CreditVault", abi.encode(this, GUARDIAN, registry, token))
+        );
+        KEYSET = _keysetId(0);
+        OTHER_KEYSET = _keysetId(1);
+    }
+
+    function _keysetId(uint256 number) internal view returns (KeysetId) {
+        bytes memory keys = TestKeyset.keysOf(number);
+        return KeysetId.wrap(TestKeyset.idOf(keys, address(vault), SIGN_UNTIL, SPEND_UNTIL, EXIT_UNTIL));
     }
 
     function _newSettlement(uint16 protocolBps, uint16 settlerBps) internal returns (ReceiptSettlement) {
@@ -125,8 +144,19 @@ abstract contract Stage is Check {
     /// Registers an issuer and opens its keyset with `deposited` units behind it.
     function _issuer(uint256 key, KeysetId keyset, uint64 deposited) internal returns (EnclaveId issuer) {
         issuer = _register(key, EnclaveRole.Issuer, OPERATOR);
-        vault.openKeyset(keyset, issuer);
+        _openKeyset(keyset, issuer);
         if (deposited != 0) _sponsorKeyset(keyset, deposited);
+    }
+
+    /// Opens KEYSET or OTHER_KEYSET.
+    function _openKeyset(KeysetId keyset, EnclaveId writer) internal {
+        bool isFirst = KeysetId.unwrap(keyset) == KeysetId.unwrap(KEYSET);
+        bytes memory keys = TestKeyset.keysOf(isFirst ? 0 : 1);
+        vault.openKeyset(keys, _times(), writer);
+    }
+
+    function _times() internal pure returns (ICreditKeysets.KeysetTimes memory) {
+        return ICreditKeysets.KeysetTimes(SIGN_UNTIL, SPEND_UNTIL, EXIT_UNTIL);
     }
 
     function _register(uint256 key, EnclaveRole role, address operator) internal returns (EnclaveId) {
