@@ -114,7 +114,7 @@ test('ends with 0 for help and good receipts, 1 for bad ones and failures, 2 for
   ])
   expect(runs.map(({ code }) => code)).toEqual([0, 0, 1, 1, 2, 2])
   const [help, good, tampered, missing, usage, unknown] = runs.map(({ out, err }) => ({ out, err }))
-  for (const name of ['chat', 'verify', 'evidence', 'gateway', 'operator', 'relay', 'aggregator', 'deploy']) {
+  for (const name of ['chat', 'verify', 'evidence', 'gateway', 'operator', 'relay', 'issuer', 'aggregator', 'deploy']) {
     expect(help?.out).toMatch(new RegExp(`^ {2}${name} `, 'm'))
   }
   expect(good?.out).toContain('The receipt holds.')

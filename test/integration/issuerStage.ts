@@ -9,7 +9,8 @@ import { encodeUtf8, type Hex, toHex } from '#protocol/bytes.ts'
 import { appendLeaves, createRows, type LogRows, rootAt, sizeOfRows } from '#protocol/log/rows.ts'
 import { enclaveOfKey, isSignedByEnclave, type SettlementDomain } from '#protocol/receipt/head.ts'
 import { KEM_X25519 } from '#protocol/sealing/suite.ts'
-import { HeadDeliverySchema } from '#protocol/wire/aggregatorApi.ts'
+import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
+import { type EnclaveLog, HeadDeliverySchema } from '#protocol/wire/aggregatorApi.ts'
 import { parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
 import { createIssuerApp } from '../../offchain/issuer/app.ts'
 import type { ChainDeposit, ChainReader } from '../../offchain/issuer/chain.ts'
@@ -78,6 +79,7 @@ export class StagedChain implements ChainReader {
 /** A witness that believes nothing: it checks signature, root and sizes as an aggregator does. */
 export class TestWitness {
   readonly #logs = new Map<Hex, LogRows>()
+  readonly #heads = new Map<Hex, EarningsHeadMessage>()
   readonly #server: Server
   isDown = false
   url = ''
@@ -119,9 +121,10 @@ export class TestWitness {
   #answer(path: string, text: string): { status: number; body: unknown } {
     if (path !== '/v1/heads') {
       const enclave = path.slice(-42) as Hex
-      const size = this.sizeOf(enclave)
-      if (size === 0) return refuse(404, 'NOT_FOUND')
-      return { status: 200, body: { enclave, size: BigInt(size), settledSize: 0n, fees: 0n } }
+      const head = this.#heads.get(enclave)
+      if (head === undefined) return refuse(404, 'NOT_FOUND')
+      const { size, fees } = head
+      return { status: 200, body: { enclave, role: 'issuer', size, settledSize: 0n, fees, head } satisfies EnclaveLog }
     }
     const { head, from, leaves } = parseJson(HeadDeliverySchema, text, 'head delivery')
     const { signature, ...stated } = head
@@ -132,13 +135,16 @@ export class TestWitness {
     const size = sizeOfRows(rows)
     if (Number(from) > size) return refuse(409, 'GAP', BigInt(size))
     const fresh = leaves.subarray(Math.min(leaves.length, (size - Number(from)) * 32))
-    const next = createRows()
-    const [row] = rows.rows
-    appendLeaves(next, (row?.bytes ?? new Uint8Array()).slice(0, size * 32))
-    appendLeaves(next, fresh)
-    if (toHex(rootAt(next, Number(head.size))) !== head.root) return refuse(422, 'ROOT_MISMATCH')
-    this.#logs.set(head.enclave, next)
-    return { status: 200, body: { size: BigInt(sizeOfRows(next)) } }
+    appendLeaves(rows, fresh)
+    if (toHex(rootAt(rows, Number(head.size))) !== head.root) {
+      const known = createRows()
+      appendLeaves(known, (rows.rows[0]?.bytes ?? new Uint8Array()).slice(0, size * 32))
+      this.#logs.set(head.enclave, known)
+      return refuse(422, 'ROOT_MISMATCH')
+    }
+    this.#logs.set(head.enclave, rows)
+    if (Number(head.size) > size) this.#heads.set(head.enclave, head)
+    return { status: 200, body: { size: BigInt(sizeOfRows(rows)) } }
   }
 }
 

@@ -1,4 +1,5 @@
 /** The two who use an issuer, for tests: a wallet that derives everything from its seed, and a gateway. @module */
+
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { encodeUint, encodeUtf8, type Hex, toBase64, toHex } from '#protocol/bytes.ts'
 import { BLANK_SLOTS, splitAmount } from '#protocol/credits/amounts.ts'
@@ -7,6 +8,7 @@ import { type DerivationPath, deriveCredit } from '#protocol/credits/derivation.
 import { creditMessage } from '#protocol/credits/message.ts'
 import type { Payment, SpentCredit } from '#protocol/credits/payment.ts'
 import { decodeG1, encodeG1 } from '#protocol/credits/points.ts'
+import { hashIssueRequest } from '#protocol/credits/purchase.ts'
 import { type SealedPayment, sealPayment } from '#protocol/credits/sealedPayment.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { enclaveOfKey, signDigest } from '#protocol/receipt/head.ts'
@@ -22,8 +24,8 @@ import {
   RenewAnswerSchema,
   ReserveAnswerSchema,
 } from '#protocol/wire/issuerApi.ts'
-import { hashIssueRequest, hashOutputs } from '../../offchain/issuer/issueRequest.ts'
 import type { SecretKeyset } from '../../offchain/issuer/keysetKeys.ts'
+import { hashOutputs } from '../../offchain/issuer/outputsHash.ts'
 import { DOMAIN, type StagedChain, type StagedIssuer } from './issuerStage.ts'
 
 export type WalletCredit = SpentCredit

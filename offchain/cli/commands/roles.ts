@@ -1,4 +1,4 @@
-/** `sealpath gateway`, `operator`, `relay`, `aggregator`: starts a role from its configuration file. @module */
+/** `sealpath gateway`, `operator`, `relay`, `issuer`, `aggregator`: starts a role from its configuration file. @module */
 import { existsSync } from 'node:fs'
 import { type Command, readArguments, required } from '../command.ts'
 
@@ -14,6 +14,11 @@ const ROLES = [
     start: () => import('../../operator/main.ts'),
   },
   { name: 'relay', summary: 'Run a relay: forward sealed bytes', start: () => import('../../relay/main.ts') },
+  {
+    name: 'issuer',
+    summary: 'Run an issuer of credits (no key handover yet: development keys only)',
+    start: () => import('../../issuer/main.ts'),
+  },
   {
     name: 'aggregator',
     summary: 'Run an aggregator: settle logs on chain',

@@ -13,6 +13,7 @@ import {
   createPurchase,
   DEPOSIT_SIZES,
   hashIssueRequest,
+  hashOutputs,
   PURCHASE_OUTPUTS_MAX,
   splitDeposit,
   unblindPurchase,
@@ -104,7 +105,7 @@ describe('a purchase', () => {
 it('the issue request is the typed data that a wallet signs, over exponents and points', async () => {
   const { claimPrivateKey, claimKey, outputs } = purchase
   const id = hashKeyset(keyset)
-  const digest = hashIssueRequest({ keyset: id, claimKey, outputs }, keyset)
+  const digest = hashIssueRequest({ keyset: id, claimKey, outputsHash: hashOutputs(outputs) }, keyset)
   const account = privateKeyToAccount(toHex(claimPrivateKey))
   expect(account.address.toLowerCase()).toBe(claimKey.toLowerCase())
   const packed = [

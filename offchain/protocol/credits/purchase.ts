@@ -115,21 +115,17 @@ const ISSUE_REQUEST_TYPES = {
   ],
 } as const
 
-/** Digest that the claim key signs: EIP-712 of the vault's domain, outputsHash = keccak256(exponents ‖ points in EIP-2537 form). */
+/** Digest that the claim key signs, 32 bytes: EIP-712 of the vault's domain. */
 export function hashIssueRequest(
-  {
-    keyset,
-    claimKey,
-    outputs,
-  }: { keyset: Hex; claimKey: Hex; outputs: readonly { exponent: number; blinded: G1Point }[] },
+  message: { readonly keyset: Hex; readonly claimKey: Hex; readonly outputsHash: Hex },
   { chainId, vault }: { readonly chainId: number; readonly vault: Hex },
 ): Hex {
+  const domain = { name: 'Sealpath CreditVault', version: '1', chainId, verifyingContract: vault }
+  return hashTypedData({ domain, types: ISSUE_REQUEST_TYPES, primaryType: 'IssueRequest', message })
+}
+
+/** keccak256(exponents ‖ points in EIP-2537 form). */
+export function hashOutputs(outputs: readonly { readonly exponent: number; readonly blinded: G1Point }[]): Hex {
   const exponents = Uint8Array.from(outputs, ({ exponent }) => exponent)
-  const points = outputs.map(({ blinded }) => encodeEip2537G1(blinded))
-  return hashTypedData({
-    domain: { name: 'Sealpath CreditVault', version: '1', chainId, verifyingContract: vault },
-    types: ISSUE_REQUEST_TYPES,
-    primaryType: 'IssueRequest',
-    message: { keyset, claimKey, outputsHash: toHex(keccak256(concatBytes(exponents, joinBytes(points)))) },
-  })
+  return toHex(keccak256(concatBytes(exponents, joinBytes(outputs.map(({ blinded }) => encodeEip2537G1(blinded))))))
 }

@@ -92,7 +92,7 @@ export type IssuerErrorCode =
   | 'FEE_TOO_HIGH'
   | 'TILE_TOO_LARGE'
   | 'NOT_FOUND'
-  /** The witnesses or the chain do not answer: nothing was done. */
+  /** The witnesses, the database or the chain do not answer: perhaps done, perhaps not. Repeating it answers which. */
   | 'UNAVAILABLE'
 
 /** HTTP status of each code, inside the seal. */

@@ -2,7 +2,7 @@
 import { decodeUtf8, encodeUtf8, type Hex, toBase64 } from '#protocol/bytes.ts'
 import { encodeG1 } from '#protocol/credits/points.ts'
 import type { Purchase } from '#protocol/credits/purchase.ts'
-import { hashIssueRequest } from '#protocol/credits/purchase.ts'
+import { hashIssueRequest, hashOutputs } from '#protocol/credits/purchase.ts'
 import { signDigest } from '#protocol/receipt/head.ts'
 import type { SealingSuites } from '#protocol/sealing/suite.ts'
 import { ApiErrorSchema } from '#protocol/wire/aggregatorApi.ts'
@@ -47,7 +47,7 @@ export function accessIssuer(options: IssuerAccessOptions): IssuerAccess {
     enclave: issuer.enclave,
     keysets: () => get('/v1/keysets', IssuerKeysetsSchema),
     async issue({ claimKey, claimPrivateKey, outputs }) {
-      const digest = hashIssueRequest({ keyset, claimKey, outputs }, { chainId, vault })
+      const digest = hashIssueRequest({ keyset, claimKey, outputsHash: hashOutputs(outputs) }, { chainId, vault })
       const body = toJson({
         keyset,
         claimKey,

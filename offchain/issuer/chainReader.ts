@@ -1,0 +1,160 @@
+/**
+ * The chain over several RPC endpoints that trust each other no more than we trust them. What counts is read on all of them at one
+ * block that all call final, and all must say the same.
+ * @module
+ */
+import { type Address, createPublicClient, getAddress, http, type PublicClient, parseAbi, parseAbiItem } from 'viem'
+import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
+import { ENCLAVE_STATES } from '#chain/registry.ts'
+import { AppError } from '#node/appError.ts'
+import type { Hex } from '#protocol/bytes.ts'
+import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
+import { toJson } from '#protocol/wire/json.ts'
+import type { ChainReader } from './chain.ts'
+
+export type ChainReaderOptions = {
+  /** At least two, of different providers. */
+  readonly rpcUrls: readonly string[]
+  readonly chainId: number
+  readonly registry: Hex
+  readonly vault: Hex
+  /** Block from which the vault exists. */
+  readonly fromBlock: bigint
+  /** Milliseconds since some fixed moment. */
+  readonly now?: () => number
+}
+
+// What an issuer reads of ICreditDeposits, ICreditKeysets and ICreditExits.
+const VAULT_ABI = parseAbi([
+  'struct Deposit { address payer; uint40 depositedAt; uint40 requestedAt; uint8 size; uint8 state; }',
+  'function depositOf(bytes32 keyset, address claimKey) view returns (Deposit)',
+])
+const KEYSET_OPENED = parseAbiItem([
+  'event KeysetOpened(bytes32 indexed keyset, address indexed writer, uint16 number, KeysetTimes times, bytes keys)',
+  'struct KeysetTimes { uint40 signUntil; uint40 spendUntil; uint40 exitUntil; }',
+])
+const KEYSET_TAKEN_OVER = parseAbiItem('event KeysetTakenOver(bytes32 indexed keyset, address indexed writer)')
+const EXITS_OPENED = parseAbiItem(
+  'event ExitsOpened(bytes32 indexed keyset, address indexed recipient, uint40 readyAt, bytes32[] credits, bytes exponents)',
+)
+
+/** Units of a deposit by `DepositSize`, and the states of `DepositState`. */
+const SIZES = [1_000_000n, 10_000_000n, 100_000_000n] as const
+const STATE_NONE = 0
+const STATE_OPEN = 1
+/** An enclave that was active a moment ago counts as active; captures are cleared only for what the settlement contract accepts. */
+const GATEWAY_TTL_MS = 60_000
+const GATEWAYS_REMEMBERED_MAX = 10_000
+/** Newest blocks may be replaced: exits are read from a few before the last time. */
+const EXIT_OVERLAP_BLOCKS = 64n
+
+/** Connects. Throws `AppError`: `BAD_CONFIG` for one endpoint only, or one of another chain; `RPC_FAILED`. */
+export async function connectChain(options: ChainReaderOptions): Promise<ChainReader> {
+  if (new Set(options.rpcUrls).size < 2) {
+    throw new AppError('BAD_CONFIG', 'an issuer reads the chain from at least two RPC endpoints: one alone could lie')
+  }
+  const clients: PublicClient[] = options.rpcUrls.map((url) =>
+    createPublicClient({ transport: http(url), cacheTime: 0 }),
+  )
+  for (const chainId of await onAll(clients, (client) => client.getChainId())) {
+    if (chainId === options.chainId) continue
+    throw new AppError('BAD_CONFIG', `an RPC endpoint is on chain ${chainId}, the deployment on ${options.chainId}`)
+  }
+  return createChainReader(clients, options)
+}
+
+function createChainReader(clients: readonly PublicClient[], options: ChainReaderOptions): ChainReader {
+  const { vault, fromBlock } = options
+  const now = options.now ?? (() => performance.now())
+  const registry = { address: options.registry, abi: enclaveRegistryAbi } as const
+  const active = new Map<Hex, number>()
+  return {
+    async deposit(keyset, claimKey) {
+      const deposit = await agreed(clients, (client, blockNumber) =>
+        client.readContract({
+          address: vault,
+          abi: VAULT_ABI,
+          functionName: 'depositOf',
+          args: [keyset, getAddress(claimKey)],
+          blockNumber,
+        }),
+      )
+      if (deposit.state === STATE_NONE) return undefined
+      const units = SIZES[deposit.size]
+      if (units === undefined) throw new AppError('RPC_FAILED', `the vault answers an unknown size ${deposit.size}`)
+      return { state: deposit.state === STATE_OPEN ? 'open' : 'closed', units }
+    },
+    async isActiveGateway(enclave) {
+      const until = active.get(enclave)
+      if (until !== undefined && until > now()) return true
+      const [state, role] = await agreed(clients, (client, blockNumber) =>
+        client.readContract({ ...registry, functionName: 'standingOf', args: [getAddress(enclave)], blockNumber }),
+      )
+      active.delete(enclave)
+      if (ENCLAVE_STATES[state] !== 'active' || role !== ENCLAVE_ROLE.gateway) return false
+      active.set(enclave, now() + GATEWAY_TTL_MS)
+      const [oldest] = active.keys()
+      if (active.size > GATEWAYS_REMEMBERED_MAX && oldest !== undefined) active.delete(oldest)
+      return true
+    },
+    writers: (keyset) =>
+      agreed(clients, async (client, toBlock) => {
+        const logs = await client.getLogs({
+          address: vault,
+          events: [KEYSET_OPENED, KEYSET_TAKEN_OVER],
+          fromBlock,
+          toBlock,
+          strict: true,
+        })
+        return logs.filter(({ args }) => args.keyset === keyset).map(({ args }) => lower(args.writer))
+      }),
+    async openedExits(from) {
+      const reads = await onAll(clients, async (client) => {
+        const toBlock = await client.getBlockNumber({ cacheTime: 0 })
+        const logs =
+          from > toBlock
+            ? []
+            : await client.getLogs({ address: vault, event: EXITS_OPENED, fromBlock: from, toBlock, strict: true })
+        return { toBlock, credits: logs.flatMap(({ args }) => args.credits) }
+      })
+      const newest = leastOf(reads.map(({ toBlock }) => toBlock))
+      const next = newest > EXIT_OVERLAP_BLOCKS ? newest - EXIT_OVERLAP_BLOCKS : 0n
+      return { credits: reads.flatMap(({ credits }) => credits), next: next > from ? next : from }
+    },
+  }
+}
+
+/** Reads on all endpoints at the newest block that all of them call final. Throws `AppError` (`RPC_FAILED`) when they differ. */
+async function agreed<T>(
+  clients: readonly PublicClient[],
+  read: (client: PublicClient, blockNumber: bigint) => Promise<T>,
+): Promise<T> {
+  const finals = await onAll(clients, (client) => client.getBlock({ blockTag: 'finalized' }))
+  const block = leastOf(finals.map(({ number }) => number))
+  const answers = await onAll(clients, async (client) => {
+    const [{ hash }, answer] = await Promise.all([client.getBlock({ blockNumber: block }), read(client, block)])
+    return { hash, answer }
+  })
+  const [first] = answers
+  if (first === undefined || answers.some((other) => toJson(other) !== toJson(first))) {
+    throw new AppError('RPC_FAILED', `the RPC endpoints contradict each other at block ${block}`, { retryable: true })
+  }
+  return first.answer
+}
+
+async function onAll<T>(clients: readonly PublicClient[], read: (client: PublicClient) => Promise<T>): Promise<T[]> {
+  try {
+    return await Promise.all(clients.map(read))
+  } catch (cause) {
+    // viem's messages hold the whole URL, which may hold a key.
+    throw new AppError('RPC_FAILED', 'an RPC endpoint does not answer', { cause, retryable: true })
+  }
+}
+
+function leastOf(blocks: readonly bigint[]): bigint {
+  return blocks.toSorted((a, b) => (a < b ? -1 : 1))[0] ?? 0n
+}
+
+function lower(address: Address): Hex {
+  return address.toLowerCase() as Hex
+}

@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest'
+import { parseShape } from '#protocol/wire/json.ts'
+import { ISSUER_LIMITS, IssuerConfigSchema } from './config.ts'
+
+const address = (byte: string) => `0x${byte.repeat(20)}`
+const config = {
+  listen: { host: '127.0.0.1', port: 0 },
+  agentListen: { host: '127.0.0.1', port: 0 },
+  chain: {
+    chainId: 31_337,
+    registry: address('01'),
+    settlement: address('02'),
+    operator: address('03'),
+    vault: address('04'),
+    fromBlock: '7',
+  },
+  rpcUrls: ['http://one.test', 'http://two.test'],
+  attester: { kind: 'nitro' },
+  keys: { files: ['keyset.json'] },
+  database: { folder: 'data', port: 5_432 },
+  witnesses: { urls: ['http://a.test', 'http://b.test'], quorum: 2 },
+}
+const parse = (changes: object) => parseShape(IssuerConfigSchema, { ...config, ...changes }, 'configuration')
+
+describe('a configuration', () => {
+  it('is read with its defaults', () => {
+    expect(parse({})).toEqual({
+      ...config,
+      chain: { ...config.chain, fromBlock: 7n },
+      reserve: { seconds: 300, renewedSecondsMax: 3_600 },
+      limits: ISSUER_LIMITS,
+    })
+  })
+
+  it.each([
+    ['one RPC endpoint only', { rpcUrls: ['http://one.test'] }],
+    ['no keyset', { keys: { files: [] } }],
+    ['no witness', { witnesses: { urls: [], quorum: 1 } }],
+    ['a quorum of none', { witnesses: { urls: ['http://a.test'], quorum: 0 } }],
+    ['a quorum above the witnesses', { witnesses: { urls: ['http://a.test'], quorum: 2 } }],
+    ['one witness twice', { witnesses: { urls: ['http://a.test', 'http://a.test'], quorum: 2 } }],
+    ['renewals that shorten', { reserve: { seconds: 10, renewedSecondsMax: 5 } }],
+    ['no vault', { chain: { ...config.chain, vault: undefined } }],
+  ])('with %s is refused', (_, changes) => {
+    expect(() => parse(changes)).toThrow('configuration')
+  })
+})

@@ -1,0 +1,88 @@
+/** Configuration of an issuer. @module */
+import * as v from 'valibot'
+import {
+  type AttesterConfig,
+  AttesterConfigSchema,
+  type EnclaveChain,
+  EnclaveChainSchema,
+  type Listen,
+  ListenSchema,
+} from '#node/enclave/config.ts'
+import type { Hex } from '#protocol/bytes.ts'
+import { address, type Schema, uintOf } from '#protocol/wire/json.ts'
+import type { KeysetFilesConfig } from './keysetKeys.ts'
+
+export type IssuerConfig = {
+  /** Where relays and gateways reach it. */
+  readonly listen: Listen
+  /** Where its own host's operator agent reaches it. Never open to anyone else. */
+  readonly agentListen: Listen
+  readonly chain: EnclaveChain & { readonly vault: Hex; readonly fromBlock: bigint }
+  /** At least two, of different providers. */
+  readonly rpcUrls: readonly string[]
+  readonly attester: AttesterConfig
+  readonly keys: KeysetFilesConfig
+  /** The embedded PostgreSQL's folder and port, or the URL of another. DATABASE_URL wins over both. */
+  readonly database: { readonly url: string } | { readonly folder: string; readonly port: number }
+  readonly witnesses: WitnessesConfig
+  readonly reserve: { readonly seconds: number; readonly renewedSecondsMax: number }
+  readonly limits: IssuerLimits
+}
+
+/** `urls` of aggregators; `quorum` of them acknowledge before anything is answered. */
+export type WitnessesConfig = { readonly urls: readonly string[]; readonly quorum: number }
+
+export type IssuerLimits = {
+  /** Requests answered at once. */
+  readonly openMax: number
+  /** Encapsulated keys remembered against replay, per key. */
+  readonly replaysMax: number
+  /** How far the date of a request may be from ours, in seconds. */
+  readonly dateWindowSeconds: number
+  /** How long this enclave may go on without reading its name in the vault, in seconds. */
+  readonly leaseSeconds: number
+}
+
+export const ISSUER_LIMITS: IssuerLimits = {
+  openMax: 1_024,
+  replaysMax: 1_000_000,
+  dateWindowSeconds: 300,
+  leaseSeconds: 20,
+}
+
+const positive = v.pipe(v.number(), v.integer(), v.minValue(1))
+const url = v.pipe(v.string(), v.url())
+
+export const IssuerConfigSchema: Schema<IssuerConfig> = v.object({
+  listen: ListenSchema,
+  agentListen: ListenSchema,
+  chain: v.pipe(
+    v.unknown(),
+    v.transform((chain) => [chain, chain] as const),
+    v.tuple([EnclaveChainSchema, v.object({ vault: address, fromBlock: v.optional(uintOf(64), '0') })]),
+    v.transform(([enclave, contracts]) => ({ ...enclave, ...contracts })),
+  ),
+  rpcUrls: v.pipe(v.array(url), v.minLength(2), v.maxLength(16)),
+  attester: AttesterConfigSchema,
+  keys: v.object({
+    files: v.pipe(v.array(v.string()), v.minLength(1), v.maxLength(64)),
+    allowDevelopment: v.exactOptional(v.boolean()),
+  }),
+  database: v.union([v.object({ url }), v.object({ folder: v.string(), port: positive })]),
+  witnesses: v.pipe(
+    v.object({ urls: v.pipe(v.array(url), v.minLength(1), v.maxLength(16)), quorum: positive }),
+    v.check(({ urls }) => new Set(urls).size === urls.length, 'expected witnesses that all differ'),
+    v.check(({ urls, quorum }) => quorum <= urls.length, 'expected a quorum of at most all witnesses'),
+  ),
+  reserve: v.optional(
+    v.pipe(
+      v.object({ seconds: positive, renewedSecondsMax: positive }),
+      v.check(({ seconds, renewedSecondsMax }) => seconds <= renewedSecondsMax, 'expected renewals to make it longer'),
+    ),
+    { seconds: 300, renewedSecondsMax: 3_600 },
+  ),
+  limits: v.optional(
+    v.object({ openMax: positive, replaysMax: positive, dateWindowSeconds: positive, leaseSeconds: positive }),
+    ISSUER_LIMITS,
+  ),
+})

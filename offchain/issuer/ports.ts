@@ -1,0 +1,56 @@
+/** What the issuer's operations stand on. @module */
+import type { SignerPool } from '#node/credits/signerPool.ts'
+import type { Hex } from '#protocol/bytes.ts'
+import type { Keyset } from '#protocol/credits/keyset.ts'
+import type { GatewayKeys } from '#protocol/sealing/exchange.ts'
+import type { RandomBytes, SealingSuites } from '#protocol/sealing/suite.ts'
+import type { IssuerDomain } from '#protocol/wire/issuerApi.ts'
+import type { ChainReader } from './chain.ts'
+import { IssuerError } from './issuerError.ts'
+import type { PaymentMemory } from './paymentMemory.ts'
+import type { KeysetStanding } from './succession.ts'
+import type { Writer } from './writer.ts'
+
+export type IssuerPorts = {
+  readonly domain: IssuerDomain
+  readonly keysets: ReadonlyMap<Hex, IssuerKeyset>
+  readonly chain: ChainReader
+  readonly suites: SealingSuites
+  /** The enclave's sealing keys, for payments. */
+  readonly keys: GatewayKeys
+  readonly memory: PaymentMemory
+  readonly policy: ReservePolicy
+  /** The writer and each keyset's standing, once this enclave has taken over what was written before. */
+  readonly active: () => ActiveWriter | InactiveWriter
+  /** Whether a credit's exit was opened. */
+  readonly isExiting: (credit: Hex) => boolean
+  /** Seconds since the epoch. */
+  readonly now: () => number
+  readonly random: RandomBytes
+}
+
+export type IssuerKeyset = { readonly id: Hex; readonly terms: Keyset; readonly signer: SignerPool }
+
+/** How long a payment stays open, and how long at most with renewals. */
+export type ReservePolicy = { readonly seconds: number; readonly renewedSecondsMax: number }
+
+export type ActiveWriter = { readonly writer: Writer; readonly standings: ReadonlyMap<Hex, KeysetStanding> }
+/** `isFinal`: waiting will not help. */
+export type InactiveWriter = { readonly inactiveBecause: string; readonly isFinal: boolean }
+
+/** Throws `IssuerError` (`UNKNOWN_KEYSET`). */
+export function keysetOf(ports: IssuerPorts, keyset: Hex): IssuerKeyset {
+  const known = ports.keysets.get(keyset)
+  if (known === undefined) throw new IssuerError('UNKNOWN_KEYSET', 'this issuer does not have that keyset')
+  return known
+}
+
+/** The writer, if it may write this keyset now. Throws `IssuerError` (`EXIT_ONLY`, `UNAVAILABLE`). */
+export function requireWriter(ports: IssuerPorts, keyset: Hex): Writer {
+  const active = ports.active()
+  if ('inactiveBecause' in active) throw new IssuerError('EXIT_ONLY', active.inactiveBecause)
+  const standing = active.standings.get(keyset)
+  if (standing === undefined) throw new IssuerError('UNKNOWN_KEYSET', 'this issuer does not have that keyset')
+  standing.requireOpen()
+  return active.writer
+}

@@ -1,0 +1,189 @@
+/** The issuer's store on PostgreSQL. @module */
+import { strict as assert } from 'node:assert'
+import postgres, { type TransactionSql } from 'postgres'
+import type { Sql } from '#node/database.ts'
+import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
+import type { ChangeEntry } from '#protocol/wire/issuerApi.ts'
+import {
+  type EntryDetail,
+  type IssueDetail,
+  type IssuerStore,
+  type Round,
+  type SpentCredit,
+  type StoredLog,
+  StoreError,
+  type TakenStore,
+} from './store.ts'
+
+type Transaction = TransactionSql<{ bigint: bigint }>
+
+/** Names the lock of the one process that writes. */
+const WRITER_LOCK = 727_270
+
+/** The port on a migrated database. */
+export function createIssuerStore(sql: Sql): IssuerStore {
+  return {
+    readLogs: () => readLogs(sql),
+    async readEntries(log, from, count) {
+      const rows = await sql<{ encoded: Uint8Array }[]>`
+        select encoded from entries where log = ${log} and position >= ${from} order by position limit ${count}`
+      return rows.map(({ encoded }) => encoded)
+    },
+    async readOpenReserves() {
+      const rows = await sql<{ payment: Uint8Array; blanks: Uint8Array }[]>`select payment, blanks from open_reserves`
+      return rows.map(({ payment, blanks }) => ({ payment: toHex(payment), blanks }))
+    },
+    readChange: (keyset, prefix, count) => readChange(sql, keyset, prefix, count),
+    readIssue: (keyset, claimKey) => readIssue(sql, keyset, claimKey),
+    readSpent: (credit) => readSpent(sql, credit),
+    take: () => take(sql),
+  }
+}
+
+async function readLogs(sql: Sql | Transaction): Promise<StoredLog[]> {
+  type Row = { log: number; enclave: Uint8Array; size: bigint } & (HeadRow | { [Key in keyof HeadRow]: null })
+  const rows = await sql<Row[]>`
+    select l.log, l.enclave, l.size, h.root, h.fees::text, h.r, h.vs
+    from logs l left join heads h on h.log = l.log and h.size = l.size
+    order by l.log`
+  return rows.map(({ log, size, ...row }) => {
+    const enclave = toHex(row.enclave)
+    const stored = { log, enclave, size: Number(size) }
+    return row.root === null ? stored : { ...stored, head: headOf(enclave, size, row) }
+  })
+}
+
+type HeadRow = { root: Uint8Array; fees: string; r: Uint8Array; vs: Uint8Array }
+
+function headOf(enclave: Hex, size: bigint, row: HeadRow): EarningsHeadMessage {
+  const signature = { r: toHex(row.r), vs: toHex(row.vs) }
+  return { enclave, size, root: toHex(row.root), fees: BigInt(row.fees), signature }
+}
+
+async function readChange(sql: Sql, keyset: Hex, prefix: string, count: number): Promise<ChangeEntry[]> {
+  const first = fromHex(`0x${prefix.padEnd(64, '0')}`, 32)
+  const last = fromHex(`0x${prefix.padEnd(64, 'f')}`, 32)
+  const rows = await sql<{ blank: Uint8Array; exponent: number; signature: Uint8Array }[]>`
+    select blank, exponent, signature from change
+    where keyset = ${fromHex(keyset, 32)} and blank between ${first} and ${last}
+    order by blank, exponent limit ${count}`
+  return rows.map(({ blank, exponent, signature }) => ({ blank: toHex(blank), exponent, signature }))
+}
+
+async function readIssue(sql: Sql, keyset: Hex, claimKey: Hex): Promise<IssueDetail | undefined> {
+  const [row] = await sql<{ exponents: Uint8Array; blinded: Uint8Array; r: Uint8Array; vs: Uint8Array }[]>`
+    select exponents, blinded, r, vs from issues
+    where keyset = ${fromHex(keyset, 32)} and claim_key = ${fromHex(claimKey, 20)}`
+  if (row === undefined) return undefined
+  const { exponents, blinded, r, vs } = row
+  return { keyset, claimKey, exponents, blinded, signature: { r: toHex(r), vs: toHex(vs) } }
+}
+
+async function readSpent(sql: Sql, credit: Hex): Promise<SpentCredit | undefined> {
+  const [row] = await sql<{ exit_key: Uint8Array; secret: Uint8Array }[]>`
+    select exit_key, secret from spent where credit = ${fromHex(credit, 32)}`
+  return row && { credit, exitKey: toHex(row.exit_key), secret: row.secret }
+}
+
+async function take(sql: Sql): Promise<TakenStore> {
+  // A connection of its own, never recycled: the lock lasts as long as its session, and a process that died holds nothing.
+  const session = postgres({
+    ...sql.options,
+    max: 1,
+    idle_timeout: null,
+    max_lifetime: null,
+  } as unknown as SessionOptions)
+  try {
+    const [row] = await session<{ taken: boolean }[]>`select pg_try_advisory_lock(${WRITER_LOCK}) as taken`
+    if (row?.taken !== true) throw new StoreError('TAKEN', 'another issuer writes this database')
+  } catch (error) {
+    await session.end({ timeout: 0 })
+    throw error
+  }
+  return {
+    async beginLog(enclave, expected) {
+      const log = await sql.begin((query) => beginLog(query, enclave, expected))
+      return { log, commit: (round) => commit(sql, log, round) }
+    },
+    release: () => session.end({ timeout: 1 }),
+  }
+}
+
+/** The package takes options that it has parsed before, as it does itself to listen; its types do not say so. */
+type SessionOptions = postgres.Options<Record<string, postgres.PostgresType>>
+
+/** The lock alone would not do: a session can end while its process goes on. From here on no earlier writer can commit. */
+async function beginLog(query: Transaction, enclave: Hex, expected: StoredLog | undefined): Promise<number> {
+  await query`lock table writer in exclusive mode`
+  const newest = (await readLogs(query)).at(-1)
+  if (newest?.log !== expected?.log || newest?.size !== expected?.size) {
+    throw new StoreError('CHANGED', 'the log grew after it was read')
+  }
+  const log = (newest?.log ?? 0) + 1
+  await query`insert into logs (log, enclave) values (${log}, ${fromHex(enclave, 20)})`
+  await query`insert into writer (id, log) values (1, ${log}) on conflict (id) do update set log = excluded.log`
+  return log
+}
+
+async function commit(sql: Sql, log: number, { from, entries, head }: Round): Promise<void> {
+  await sql.begin(async (query) => {
+    const [writer] = await query<{ log: number; size: bigint }[]>`
+      select w.log, l.size from writer w join logs l on l.log = w.log where w.id = 1 for share of w`
+    if (writer?.log !== log) throw new StoreError('FENCED', 'another issuer has begun to write this database')
+    // An earlier try was committed, and only the answer to it was lost.
+    if (writer.size === head.size) return
+    assert(writer.size === BigInt(from), 'rounds follow one another')
+    const rows = entries.map(({ encoded }, i) => ({ log, position: from + i, encoded }))
+    // Sent together, answered together: one round trip.
+    await Promise.all([
+      query`update logs set size = ${head.size} where log = ${log}`,
+      query`insert into entries ${query(rows)}`,
+      query`insert into heads (log, size, root, fees, r, vs) values (
+        ${log}, ${head.size}, ${fromHex(head.root, 32)}, ${head.fees.toString()}::numeric,
+        ${fromHex(head.signature.r, 32)}, ${fromHex(head.signature.vs, 32)})`,
+      ...insertDetails(
+        query,
+        entries.flatMap(({ detail }) => (detail === undefined ? [] : [detail])),
+      ),
+    ])
+  })
+}
+
+function insertDetails(query: Transaction, details: readonly EntryDetail[]): Promise<unknown>[] {
+  const issues = details.filter((detail) => detail.kind === 'issue')
+  const reserves = details.filter((detail) => detail.kind === 'reserve')
+  const captures = details.filter((detail) => detail.kind === 'capture')
+  const spent = reserves.flatMap(({ credits }) => credits)
+  const change = captures.flatMap((capture) =>
+    capture.change.map(({ blank, exponent, signature }) => ({
+      keyset: fromHex(capture.keyset, 32),
+      blank: fromHex(blank, 32),
+      exponent,
+      signature,
+    })),
+  )
+  const issueRows = issues.map(({ keyset, claimKey, exponents, blinded, signature }) => ({
+    keyset: fromHex(keyset, 32),
+    claim_key: fromHex(claimKey, 20),
+    exponents,
+    blinded,
+    r: fromHex(signature.r, 32),
+    vs: fromHex(signature.vs, 32),
+  }))
+  const reserveRows = reserves.map(({ payment, blanks }) => ({ payment: fromHex(payment, 32), blanks }))
+  const spentRows = spent.map(({ credit, exitKey, secret }) => ({
+    credit: fromHex(credit, 32),
+    exit_key: fromHex(exitKey, 20),
+    secret,
+  }))
+  const payments = captures.map(({ payment }) => fromHex(payment, 32))
+  const queries: Promise<unknown>[] = []
+  if (issueRows.length > 0) queries.push(query`insert into issues ${query(issueRows)}`)
+  if (reserveRows.length > 0) queries.push(query`insert into open_reserves ${query(reserveRows)}`)
+  if (spentRows.length > 0) queries.push(query`insert into spent ${query(spentRows)}`)
+  // A wallet that uses a blank twice gets what the first use was signed for: a signature is unique.
+  if (change.length > 0) queries.push(query`insert into change ${query(change)} on conflict do nothing`)
+  if (payments.length > 0) queries.push(query`delete from open_reserves where payment in ${query(payments)}`)
+  return queries
+}

@@ -1,0 +1,184 @@
+/**
+ * Whether this enclave may write: it goes on from where the writers before it ended, and the chain names it.
+ *
+ *   1. The heads of all earlier writers are handed to the witnesses. One that holds more than our database: the database is old.
+ *   2. The database is taken, and a log begun that adopts the last one.
+ *   3. For each keyset: the vault names us, and named before us a writer whose log is the one we adopted.
+ *   4. A lease passes, in which the writer before us notices that it was replaced; then 1 is asked again.
+ *
+ * The vault is asked again all the time: a writer that has not read its own name for a lease answers nothing, and one that reads another's
+ * name is at its end. All times come from this machine's monotonic clock.
+ * @module
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { errorFields, type Logger } from '#node/log.ts'
+import { type Hex, joinBytes } from '#protocol/bytes.ts'
+import type { ChainReader } from './chain.ts'
+import { entryLeaf } from './entry.ts'
+import { IssuerError } from './issuerError.ts'
+import type { RecoveredLog } from './recover.ts'
+import type { IssuerStore } from './store.ts'
+import type { Witness } from './witness.ts'
+import { answersNeeded, type WitnessPolicy } from './witnessing.ts'
+
+/** `behind`: a witness holds what our database does not. `unreachable`: too few of them answered to know. */
+export type HandOver = 'whole' | 'behind' | 'unreachable'
+
+/** Hands the heads of earlier writers to the witnesses: what was committed is now acknowledged too, and nothing was lost. */
+export async function handOver(
+  store: IssuerStore,
+  logs: readonly RecoveredLog[],
+  policy: WitnessPolicy,
+  log: Logger,
+): Promise<HandOver> {
+  const results = await Promise.all(
+    policy.witnesses.map((witness) =>
+      handOverTo(store, logs, witness).catch((error: unknown) => {
+        log.warn('witness cannot be asked', { witness: witness.name, ...errorFields(error) })
+        return 'unreachable' as const
+      }),
+    ),
+  )
+  if (results.includes('behind')) return 'behind'
+  return results.filter((result) => result === 'whole').length >= answersNeeded(policy) ? 'whole' : 'unreachable'
+}
+
+async function handOverTo(store: IssuerStore, logs: readonly RecoveredLog[], witness: Witness): Promise<HandOver> {
+  for (const { log, enclave, size, head } of logs) {
+    const held = await witness.sizeOf(enclave)
+    if (held > size) return 'behind'
+    if (head === undefined) continue
+    // A witness that holds the whole log still compares its root with ours.
+    const leaves = joinBytes((await readAll(store, log, held, size)).map(entryLeaf))
+    const delivered = await witness.deliver({ head, from: BigInt(held), leaves })
+    if (!('size' in delivered)) return 'unreachable'
+    if (delivered.size > size) return 'behind'
+  }
+  return 'whole'
+}
+
+async function readAll(store: IssuerStore, log: number, from: number, to: number): Promise<Uint8Array[]> {
+  const entries: Uint8Array[] = []
+  while (from + entries.length < to) {
+    const start = from + entries.length
+    entries.push(...(await store.readEntries(log, start, Math.min(16_384, to - start))))
+  }
+  return entries
+}
+
+export type StandingOptions = {
+  readonly enclave: Hex
+  readonly keyset: Hex
+  readonly chain: ChainReader
+  /** The earlier writers' logs of our database. */
+  readonly logs: readonly RecoveredLog[]
+  /** Whether the database holds anything of this keyset. */
+  readonly isFresh: boolean
+  /** `handOver`, asked again. */
+  readonly recheck: () => Promise<HandOver>
+  readonly leaseMs: number
+  readonly log: Logger
+}
+
+/** One keyset's standing: asks the vault until it is closed. */
+export class KeysetStanding {
+  readonly #options: StandingOptions
+  readonly #closing = new AbortController()
+  readonly #loop: Promise<void>
+  #namedSince: number | undefined
+  #confirmedAt = Number.NEGATIVE_INFINITY
+  #openedAt: number | undefined
+  #ended: string | undefined
+
+  constructor(options: StandingOptions) {
+    this.#options = options
+    this.#loop = this.#watch()
+  }
+
+  /** Why only exits are left, if that is so. */
+  get endedBecause(): string | undefined {
+    return this.#ended
+  }
+
+  /** Whether this enclave may write now. */
+  get isOpen(): boolean {
+    const isConfirmed = performance.now() - this.#confirmedAt < this.#options.leaseMs
+    return this.#ended === undefined && this.#openedAt !== undefined && isConfirmed
+  }
+
+  /** How long it has been open, in seconds. */
+  get openSeconds(): number {
+    return this.#openedAt === undefined ? 0 : (performance.now() - this.#openedAt) / 1000
+  }
+
+  /** Throws `IssuerError`: `EXIT_ONLY` when this enclave is not the writer, `UNAVAILABLE` when it cannot be sure at the moment. */
+  requireOpen(): void {
+    if (this.isOpen) return
+    if (this.#ended === undefined && this.#openedAt !== undefined) {
+      throw new IssuerError('UNAVAILABLE', 'the chain does not answer: the same may be asked again')
+    }
+    throw new IssuerError('EXIT_ONLY', this.#ended ?? 'the vault does not name this enclave as the writer yet')
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await this.#loop
+  }
+
+  async #watch(): Promise<void> {
+    const { leaseMs, log, keyset } = this.#options
+    while (!this.#closing.signal.aborted && this.#ended === undefined) {
+      try {
+        await this.#look()
+      } catch (error) {
+        log.warn('the writer cannot be read', { keyset, ...errorFields(error) })
+      }
+      await sleep(leaseMs / 4, undefined, { signal: this.#closing.signal }).catch(() => {
+        // Closing ends the pause.
+      })
+    }
+    if (this.#ended !== undefined) log.warn('exit only', { keyset, reason: this.#ended })
+  }
+
+  async #look(): Promise<void> {
+    const { enclave, keyset, chain, leaseMs, log } = this.#options
+    const askedAt = performance.now()
+    const writers = (await chain.writers(keyset)).map((writer) => writer.toLowerCase())
+    const isNamed = writers.at(-1) === enclave.toLowerCase()
+    if (!isNamed) {
+      // A name once read and gone again: somebody has taken over.
+      if (this.#namedSince !== undefined) this.#ended = 'another enclave is the writer of this keyset now'
+      return
+    }
+    this.#namedSince ??= askedAt
+    if (this.#openedAt === undefined) {
+      const before = writers.at(-2)
+      this.#ended = this.#unfit(before)
+      if (this.#ended !== undefined) return
+      if (before !== undefined) {
+        if (askedAt - this.#namedSince < leaseMs) return
+        const handed = await this.#options.recheck()
+        if (handed === 'behind') this.#ended = BEHIND
+        if (handed !== 'whole') return
+      }
+      this.#openedAt = performance.now()
+      log.info('keyset open', { keyset })
+    }
+    this.#confirmedAt = askedAt
+  }
+
+  /** Why we are no successor of the writer before us. */
+  #unfit(before: string | undefined): string | undefined {
+    const { logs, isFresh } = this.#options
+    if (before === undefined) {
+      return isFresh ? undefined : 'the vault knows no writer before this one, and the database has entries of one'
+    }
+    // Those that only adopted and never wrote anything may stand between the two.
+    const last = logs.findLastIndex(({ didWrite }) => didWrite)
+    const predecessors = logs.slice(Math.max(0, last)).map((log) => log.enclave.toLowerCase())
+    const isOurs = predecessors.includes(before)
+    return isOurs ? undefined : 'the database has no log of the writer before this one'
+  }
+}
+
+export const BEHIND = 'the database is older than what the witnesses hold'
