@@ -24,14 +24,14 @@ import type { IssuerStore } from './store.ts'
 
 export type IssuerAppOptions = {
   readonly ports: IssuerPorts
-  readonly store: Pick<IssuerStore, 'readChange'>
+  readonly store: Pick<IssuerStore, 'readChange' | 'readSpentIds'>
   /** Requests answered at once; above it callers are told to come back. */
   readonly openMax: number
   /** Told what failed that is no answer. */
   readonly onFault: (error: unknown) => void
 }
 
-const TILE_PATH = /^\/v1\/change\/(0x[0-9a-f]{64})\/([0-9a-f]{1,8})$/
+const TILE_PATH = /^\/v1\/(change|spent)\/(0x[0-9a-f]{64})\/([0-9a-f]{1,8})$/
 
 /** The handler behind the sealed server. Never rejects. */
 export function createIssuerApp(options: IssuerAppOptions): (request: InnerRequest) => Promise<InnerResponse> {
@@ -68,9 +68,14 @@ async function route({ ports, store }: IssuerAppOptions, request: InnerRequest):
     }
   }
   if (method === 'GET' && path === '/v1/keysets') return { keysets: [...ports.keysets.keys()] }
-  const [, keyset, prefix] = method === 'GET' ? (TILE_PATH.exec(path) ?? []) : []
+  const [, kind, keyset, prefix] = method === 'GET' ? (TILE_PATH.exec(path) ?? []) : []
   if (keyset === undefined || prefix === undefined) throw new IssuerError('NOT_FOUND', 'no such resource')
   const { id } = keysetOf(ports, keyset as `0x${string}`)
+  if (kind === 'spent') {
+    const spent = await store.readSpentIds(prefix, CHANGE_TILE_MAX + 1)
+    if (spent.length > CHANGE_TILE_MAX) throw new IssuerError('TILE_TOO_LARGE', 'ask with a longer prefix')
+    return { spent }
+  }
   const entries = await store.readChange(id, prefix, CHANGE_TILE_MAX + 1)
   if (entries.length > CHANGE_TILE_MAX) throw new IssuerError('TILE_TOO_LARGE', 'ask with a longer prefix')
   return { entries: entries.map((entry) => ({ ...entry, signature: toBase64(entry.signature) })) }

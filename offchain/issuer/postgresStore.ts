@@ -37,6 +37,7 @@ export function createIssuerStore(sql: Sql): IssuerStore {
     readChange: (keyset, prefix, count) => readChange(sql, keyset, prefix, count),
     readIssue: (keyset, claimKey) => readIssue(sql, keyset, claimKey),
     readSpent: (credit) => readSpent(sql, credit),
+    readSpentIds: (prefix, count) => readSpentIds(sql, prefix, count),
     take: () => take(sql),
   }
 }
@@ -78,6 +79,14 @@ async function readIssue(sql: Sql, keyset: Hex, claimKey: Hex): Promise<IssueDet
   if (row === undefined) return undefined
   const { exponents, blinded, r, vs } = row
   return { keyset, claimKey, exponents, blinded, signature: { r: toHex(r), vs: toHex(vs) } }
+}
+
+async function readSpentIds(sql: Sql, prefix: string, count: number): Promise<Hex[]> {
+  const first = fromHex(`0x${prefix.padEnd(64, '0')}`, 32)
+  const last = fromHex(`0x${prefix.padEnd(64, 'f')}`, 32)
+  const rows = await sql<{ credit: Uint8Array }[]>`
+    select credit from spent where credit between ${first} and ${last} order by credit limit ${count}`
+  return rows.map(({ credit }) => toHex(credit))
 }
 
 async function readSpent(sql: Sql, credit: Hex): Promise<SpentCredit | undefined> {

@@ -24,6 +24,8 @@ export type IssuerStore = {
   readIssue(keyset: Hex, claimKey: Hex): Promise<IssueDetail | undefined>
   /** What shows that a credit was spent. `credit` is its message, which the vault calls its id. */
   readSpent(credit: Hex): Promise<SpentCredit | undefined>
+  /** Ids of spent credits that begin with these hex digits, at most `count`. */
+  readSpentIds(prefix: string, count: number): Promise<Hex[]>
   /** Takes the database for this process alone. Throws `StoreError` (`TAKEN`) while another one holds it. */
   take(): Promise<TakenStore>
 }

@@ -8,7 +8,7 @@
  *   POST /v1/renew                    RenewRequest -> RenewAnswer       (by a gateway)
  *   POST /v1/capture                  CaptureRequest -> CaptureAnswer   (by a gateway)
  *   GET  /v1/change/{keyset}/{prefix} ChangeTile: all change whose blank's keccak-256 begins with these hex digits
- *   GET  /v1/spent/{keyset}/{prefix}  SpentTile: all spent credits, keccak-256 of t, that begin so
+ *   GET  /v1/spent/{keyset}/{prefix}  SpentTile: the ids of all spent credits that begin so
  *
  * What gateways send is signed by the enclave's key as EIP-712 typed data of the domain { name: "Sealpath Issuer", version: "1", chainId,
  * verifyingContract: vault }. Errors: { error: { code, message } } with an IssuerErrorCode and the status in ISSUER_STATUS.
@@ -60,7 +60,7 @@ export type CaptureRequest = { readonly payment: Hex; readonly fee: bigint; read
 /** `sealedChange` is absent when the issuer was restarted in between: the wallet finds its change in the tiles. */
 export type CaptureAnswer = { readonly fee: bigint; readonly sealedChange?: Uint8Array }
 
-/** Hashes of t of spent credits. */
+/** A credit's id is the message that its signature signs. */
 export type SpentTile = { readonly spent: readonly Hex[] }
 
 export type ChangeTile = { readonly entries: readonly ChangeEntry[] }

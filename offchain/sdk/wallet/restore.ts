@@ -60,7 +60,7 @@ export async function resolvePayment(
   if (first === undefined) return 'pending'
   if ((await recoverPayment(wallet, id, ports)) !== undefined) return 'captured'
   // The credits of one payment are spent together: any of them speaks for all.
-  const hash = wallet.hashOf(first)
+  const hash = wallet.idOf(first)
   const { spent } = await ports.spentTile(prefixOf(hash))
   if (spent.includes(hash)) return 'pending'
   await wallet.returnPayment(id)
@@ -75,7 +75,7 @@ export async function restoreWallet(wallet: Wallet, ports: RestorePorts): Promis
   const change = await restoreChange(wallet, ports)
   const unspent: WalletCredit[] = []
   for (const credit of [...purchases.credits, ...change.credits]) {
-    const hash = wallet.hashOf(credit)
+    const hash = wallet.idOf(credit)
     const { spent } = await ports.spentTile(prefixOf(hash))
     if (!spent.includes(hash)) unspent.push(credit)
   }

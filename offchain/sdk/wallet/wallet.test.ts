@@ -47,9 +47,9 @@ class PlainIssuer implements RestorePorts {
     for (const { exponent, secret, exitKey, signature } of payment.credits) {
       const message = creditMessage(domain, exitKey, secret)
       if (!verifyWithSecretKey(message, signature, secretKeys[exponent] ?? 0n)) throw new Error('BAD_CREDIT')
-      if (this.spent.has(toHex(keccak256(secret)))) throw new Error('SPENT')
+      if (this.spent.has(toHex(message))) throw new Error('SPENT')
     }
-    for (const { secret } of payment.credits) this.spent.add(toHex(keccak256(secret)))
+    for (const { secret, exitKey } of payment.credits) this.spent.add(toHex(creditMessage(domain, exitKey, secret)))
     const exponents = splitChange(
       payment.credits.map(({ exponent }) => exponent),
       fee,
@@ -228,7 +228,7 @@ describe('what is lost is found', () => {
     const { payment, id } = await wallet.pay(ENCLAVE, 32n)
     const [credit] = payment.credits
     if (credit === undefined) throw new Error('expected a credit')
-    issuer.spent.add(toHex(keccak256(credit.secret)))
+    issuer.spent.add(toHex(creditMessage(domain, credit.exitKey, credit.secret)))
     expect(await resolvePayment(wallet, id, issuer)).toBe('pending')
     issuer.spent.clear()
     expect(await resolvePayment(wallet, id, issuer)).toBe('returned')

@@ -16,7 +16,6 @@ import { creditMessage } from '#protocol/credits/message.ts'
 import { encodePayment, type Payment, paymentId } from '#protocol/credits/payment.ts'
 import { decodeG1, encodeG1 } from '#protocol/credits/points.ts'
 import { createPurchase, deriveClaimKey, type Purchase, unblindPurchase } from '#protocol/credits/purchase.ts'
-import { keccak256 } from '#protocol/hash.ts'
 import { enclaveOfKey } from '#protocol/receipt/head.ts'
 import { emptyState, type OpenPayment, type OpenPurchase, type WalletCredit, type WalletState } from './walletState.ts'
 
@@ -220,9 +219,11 @@ export class Wallet {
     })
   }
 
-  /** keccak-256 of a credit's t: what the issuer publishes once it is spent. */
-  hashOf(credit: WalletCredit): Hex {
-    return toHex(keccak256(this.#secretsOf(credit).secret))
+  /** A credit's id, the message that its signature signs: what the issuer publishes once it is spent. */
+  idOf(credit: WalletCredit): Hex {
+    const { secret, exitKey } = this.#secretsOf(credit)
+    const { chainId, vault } = this.keyset
+    return toHex(creditMessage({ chainId, vault, keyset: this.keysetId }, exitKey, secret))
   }
 
   /** Address of the claim key of purchase `number`. */
