@@ -234,6 +234,24 @@ describe('a request is refused inside the seal', () => {
     expect(await errorOf(await ask())).toMatchObject({ status: 503, code: 'issuer_unavailable', type: 'server_error' })
   })
 
+  it('with a payment that pays for another answer already, however often it is sent', async () => {
+    const release = Promise.withResolvers<void>()
+    async function* slow(): AsyncGenerator<ChatEvent> {
+      await release.promise
+      yield* speak(new AbortController().signal)
+    }
+    const target = startTarget(slow)
+    const first = ask(target)
+    await sleep(5)
+    for (let i = 0; i < 2; i++) {
+      expect(await errorOf(await ask(target))).toMatchObject({ status: 402, code: 'payment_refused', reason: 'SPENT' })
+    }
+    expect(issuer.captures).toEqual([])
+    release.resolve()
+    await read(await first)
+    expect(issuer.captures).toEqual([FEE])
+  })
+
   it('with a payment that is no base64', async () => {
     expect(await errorOf(await ask(undefined, { payment: '!!' }))).toMatchObject({
       status: 402,

@@ -68,11 +68,23 @@ const CAPTURE_RETRY_MS = [250, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 60_000,
 
 export function createPayments(issuer: IssuerClient, log: Logger): Payments {
   let pending = 0
+  // A reserve that is repeated answers the same until it is captured: one payment must not pay for two answers.
+  const open = new Set<Hex>()
+  const reserveOnce = async (sealed: Uint8Array): Promise<ReserveAnswer> => {
+    const answer = await reserve(issuer, sealed)
+    if (open.has(answer.payment)) {
+      const message = 'this payment already pays for another request'
+      throw new PaymentError('PAYMENT_REFUSED', message, { reason: 'SPENT' })
+    }
+    open.add(answer.payment)
+    return answer
+  }
   const capture = async (payment: Hex, fee: bigint): Promise<string | undefined> => {
     pending++
     try {
       return await captureUntilDone(issuer, payment, fee, log)
     } finally {
+      open.delete(payment)
       pending--
     }
   }
@@ -85,7 +97,7 @@ export function createPayments(issuer: IssuerClient, log: Logger): Payments {
         maximumFee: atMost,
         ...(issuer.enclave === undefined ? {} : { issuer: issuer.enclave }),
       }
-      const answer = reserve(issuer, readField(field, needed))
+      const answer = reserveOnce(readField(field, needed))
       const reserved = answer.then(({ payment, maximumFee }) => {
         if (maximumFee >= atMost) return maximumFee
         // Spent is spent: all of it comes back as change, which the wallet finds in the tiles.

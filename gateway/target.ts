@@ -195,8 +195,8 @@ async function beginAnswer(
     record.feeMax = await payment.reserved
   } catch (error) {
     unpaid.abort()
-    await begun.catch(() => undefined)
-    await events.return?.()
+    // However long the model takes to notice, the refusal does not wait for it.
+    void begun.then(() => events.return?.()).catch(() => undefined)
     throw error
   }
   try {

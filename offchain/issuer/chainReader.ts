@@ -3,11 +3,12 @@
  * block that all call final, and all must say the same.
  * @module
  */
-import { type Address, createPublicClient, getAddress, http, type PublicClient, parseAbi, parseAbiItem } from 'viem'
-import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
+import { type Address, createPublicClient, getAbiItem, getAddress, http, type PublicClient } from 'viem'
+import { creditVaultAbi, enclaveRegistryAbi } from '#chain/generated/abis.ts'
 import { ENCLAVE_STATES } from '#chain/registry.ts'
 import { AppError } from '#node/appError.ts'
 import type { Hex } from '#protocol/bytes.ts'
+import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
 import { toJson } from '#protocol/wire/json.ts'
 import type { ChainReader } from './chain.ts'
@@ -24,22 +25,13 @@ export type ChainReaderOptions = {
   readonly now?: () => number
 }
 
-// What an issuer reads of ICreditDeposits, ICreditKeysets and ICreditExits.
-const VAULT_ABI = parseAbi([
-  'struct Deposit { address payer; uint40 depositedAt; uint40 requestedAt; uint8 size; uint8 state; }',
-  'function depositOf(bytes32 keyset, address claimKey) view returns (Deposit)',
-])
-const KEYSET_OPENED = parseAbiItem([
-  'event KeysetOpened(bytes32 indexed keyset, address indexed writer, uint16 number, KeysetTimes times, bytes keys)',
-  'struct KeysetTimes { uint40 signUntil; uint40 spendUntil; uint40 exitUntil; }',
-])
-const KEYSET_TAKEN_OVER = parseAbiItem('event KeysetTakenOver(bytes32 indexed keyset, address indexed writer)')
-const EXITS_OPENED = parseAbiItem(
-  'event ExitsOpened(bytes32 indexed keyset, address indexed recipient, uint40 readyAt, bytes32[] credits, bytes exponents)',
-)
+const EXITS_OPENED = getAbiItem({ abi: creditVaultAbi, name: 'ExitsOpened' })
+const WRITER_EVENTS = [
+  getAbiItem({ abi: creditVaultAbi, name: 'KeysetOpened' }),
+  getAbiItem({ abi: creditVaultAbi, name: 'KeysetTakenOver' }),
+] as const
 
-/** Units of a deposit by `DepositSize`, and the states of `DepositState`. */
-const SIZES = [1_000_000n, 10_000_000n, 100_000_000n] as const
+/** Of `DepositState`. */
 const STATE_NONE = 0
 const STATE_OPEN = 1
 /** An enclave that was active a moment ago counts as active; captures are cleared only for what the settlement contract accepts. */
@@ -73,14 +65,14 @@ function createChainReader(clients: readonly PublicClient[], options: ChainReade
       const deposit = await agreed(clients, (client, blockNumber) =>
         client.readContract({
           address: vault,
-          abi: VAULT_ABI,
+          abi: creditVaultAbi,
           functionName: 'depositOf',
           args: [keyset, getAddress(claimKey)],
           blockNumber,
         }),
       )
       if (deposit.state === STATE_NONE) return undefined
-      const units = SIZES[deposit.size]
+      const units = DEPOSIT_SIZES[deposit.size]
       if (units === undefined) throw new AppError('RPC_FAILED', `the vault answers an unknown size ${deposit.size}`)
       return { state: deposit.state === STATE_OPEN ? 'open' : 'closed', units }
     },
@@ -101,7 +93,7 @@ function createChainReader(clients: readonly PublicClient[], options: ChainReade
       agreed(clients, async (client, toBlock) => {
         const logs = await client.getLogs({
           address: vault,
-          events: [KEYSET_OPENED, KEYSET_TAKEN_OVER],
+          events: WRITER_EVENTS,
           fromBlock,
           toBlock,
           strict: true,

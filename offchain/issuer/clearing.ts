@@ -8,19 +8,18 @@
  * @module
  */
 import type { Hono } from 'hono'
-import * as v from 'valibot'
 import type { Hex } from '#protocol/bytes.ts'
-import { type Clearing, signClearing } from '#protocol/receipt/clearing.ts'
-import type { CompactSignature, SettlementDomain } from '#protocol/receipt/head.ts'
-import { address, hash, parseJson, type Schema, toJson, uintOf } from '#protocol/wire/json.ts'
+import { signClearing } from '#protocol/receipt/clearing.ts'
+import type { SettlementDomain } from '#protocol/receipt/head.ts'
+import {
+  CLEARING_LINES_MAX,
+  type ClearingAcknowledged,
+  ClearingAcknowledgedSchema,
+  type SignedClearing,
+} from '#protocol/wire/agentApi.ts'
+import { parseJson, toJson } from '#protocol/wire/json.ts'
 import type { KeysetEntry } from './entry.ts'
 import type { Ledger } from './ledger.ts'
-
-/** Enclaves in one clearing: what the settlement contract takes. The rest follow when these are acknowledged. */
-export const CLEARING_LINES_MAX = 256
-
-export type SignedClearing = Clearing & CompactSignature
-export type ClearingAcknowledged = Pick<Clearing, 'keyset' | 'enclaves'>
 
 type Totals = {
   issued: bigint
@@ -74,6 +73,7 @@ export class ClearingBook {
     for (const [keyset, { issued, captured, enclaves, acknowledged }] of this.#totals) {
       const changed = [...enclaves].filter(([enclave, units]) => (acknowledged.get(enclave) ?? 0n) < units)
       if (changed.length === 0) continue
+      // The rest follow when these are acknowledged.
       const lines = changed.slice(0, CLEARING_LINES_MAX).map(([enclave, units]) => ({ enclave, captured: units }))
       const clearing = { keyset, issued, captured, enclaves: lines }
       clearings.push(signClearing(clearing, this.#domain, this.#privateKey))
@@ -104,11 +104,6 @@ export class ClearingBook {
     return totals
   }
 }
-
-const ClearingAcknowledgedSchema: Schema<ClearingAcknowledged> = v.object({
-  keyset: hash,
-  enclaves: v.pipe(v.array(v.object({ enclave: address, captured: uintOf(64) })), v.maxLength(CLEARING_LINES_MAX)),
-})
 
 /** Adds the clearings' routes to the agent interface, whose errors it shares. */
 export function addClearingRoutes(app: Hono, book: ClearingBook): void {

@@ -296,7 +296,7 @@ async function approve(client: PublicClient, wallet: LocalWallet, deployment: De
     { client, wallet, ...deployment },
     { role: ENCLAVE_ROLE.gateway, measurement },
   )
-  if (state !== 'approved') throw new StartError('the timelock of a local chain must not wait')
+  if (state !== 'done') throw new StartError('the timelock of a local chain must not wait')
 }
 
 async function depositBond(client: PublicClient, wallet: LocalWallet, deployment: Deployment): Promise<void> {

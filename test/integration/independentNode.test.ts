@@ -119,7 +119,7 @@ it('registers an enclave with a cold certificate chain in one transaction', asyn
   const root = loadDevelopmentRoot(join(folder, 'root.json'), 0)
   const measurement = measurementOf('development', pcr(0), pcr(1), pcr(2))
   const approval = await advanceApproval({ client, wallet, ...deployment }, { role: ENCLAVE_ROLE.gateway, measurement })
-  expect(approval.state).toBe('approved')
+  expect(approval.state).toBe('done')
   await depositBond()
 
   const privateKey = keccak256(Uint8Array.of(1))

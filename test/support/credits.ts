@@ -1,6 +1,7 @@
 /** Credits on a local chain: a keyset opened by the timelock, deposits, and exits as a wallet makes them. @module */
-import { type Address, encodeFunctionData, hashTypedData } from 'viem'
-import { creditVaultAbi, testOPGAbi, timelockControllerAbi } from '#chain/generated/abis.ts'
+import { type Address, hashTypedData } from 'viem'
+import { creditVaultAbi, testOPGAbi } from '#chain/generated/abis.ts'
+import { advanceKeyset } from '#chain/timelock.ts'
 import { concatBytes, encodeUint, type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { publicKeyOf, signBlinded } from '#protocol/credits/blindSignature.ts'
 import { type CreditSecrets, deriveCredit } from '#protocol/credits/derivation.ts'
@@ -14,7 +15,6 @@ import type { LocalChain } from './chain.ts'
 
 const DENOMINATIONS = Array.from({ length: 24 }, (_, exponent) => exponent)
 const DAY = 86_400
-const ZERO_HASH: Hex = `0x${'00'.repeat(32)}`
 /** Base units of the token in 1 OPG. */
 const OPG = 10n ** 18n
 /** Sizes of deposits by their number in the contract, in OPG. */
@@ -39,22 +39,11 @@ export async function openTestKeyset(chain: LocalChain, writer: Hex, label = 'ke
     exitUntil: signUntil + 400 * DAY,
   }
   const { spendUntil, exitUntil } = keyset
-  const data = encodeFunctionData({
-    abi: creditVaultAbi,
-    functionName: 'openKeyset',
-    args: [toHex(joinBytes(keyset.keys.map(encodeEip2537G2))), { signUntil, spendUntil, exitUntil }, writer],
-  })
-  await executeByTimelock(chain, chain.addresses.vault, data)
-  return { id: hashKeyset(keyset), keyset, secretKeys }
-}
-
-/** Has the timelock make a call. On a local chain it waits for nothing. */
-export async function executeByTimelock(chain: LocalChain, target: Hex, data: Hex): Promise<void> {
-  const wallet = chain.wallet('deployer')
-  const timelock = { address: chain.addresses.timelock, abi: timelockControllerAbi } as const
-  const operation = [target, 0n, data, ZERO_HASH, ZERO_HASH] as const
-  await mined(chain, await wallet.writeContract({ ...timelock, functionName: 'schedule', args: [...operation, 0n] }))
-  await mined(chain, await wallet.writeContract({ ...timelock, functionName: 'execute', args: operation }))
+  const id = hashKeyset(keyset)
+  const access = { client: chain.client, wallet: chain.wallet('deployer'), ...chain.addresses }
+  const keys = joinBytes(keyset.keys.map(encodeEip2537G2))
+  await advanceKeyset(access, { id, keys, times: { signUntil, spendUntil, exitUntil }, writer })
+  return { id, keyset, secretKeys }
 }
 
 /** Deposits a size (0, 1 or 2: 1, 10 or 100 OPG) from the deployer for a claim key. */

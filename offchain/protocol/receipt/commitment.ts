@@ -50,6 +50,3 @@ export async function deriveSalts(
 
 /** What the committed data of an exchange was. */
 export type CommittedData = Readonly<Record<CommitmentKind, Uint8Array>>
-
-/** The data that stands for "there were none": no bytes. */
-export const NOTHING: Uint8Array = encodeUtf8('')

@@ -115,11 +115,6 @@ export class Wallet {
     })
   }
 
-  /** A purchase begun before, to ask the issuer again. Throws `WalletError` (`UNKNOWN_PURCHASE`). */
-  purchase(number: number): Purchase {
-    return this.rederivePurchase(number, this.#openPurchase(this.#state, number).units)
-  }
-
   /** Takes the issuer's blind signatures. Throws `CreditError` and keeps the purchase open when they are not the keyset's. */
   finishPurchase(number: number, signatures: readonly Uint8Array[]): Promise<void> {
     return this.#change(async (state) => {
@@ -141,7 +136,7 @@ export class Wallet {
   /** Blinds the next payment's blanks ahead of time (about 150 ms), so that paying itself takes none. */
   prepare(): void {
     const firstBlank = this.#state.nextBlank
-    if (this.#prepared?.firstBlank !== firstBlank) this.#prepared = { firstBlank, blanks: this.#blanksFrom(firstBlank) }
+    if (this.#prepared?.firstBlank !== firstBlank) this.#prepared = { firstBlank, blanks: this.blanksFrom(firstBlank) }
   }
 
   /** Makes a payment to a gateway and stores it. Throws `WalletError` (`INSUFFICIENT`). */
@@ -159,7 +154,7 @@ export class Wallet {
       const indices = new Set(choice.indices)
       const spent = state.credits.filter((_, i) => indices.has(i))
       const firstBlank = state.nextBlank
-      const blanks = this.#prepared?.firstBlank === firstBlank ? this.#prepared.blanks : this.#blanksFrom(firstBlank)
+      const blanks = this.#prepared?.firstBlank === firstBlank ? this.#prepared.blanks : this.blanksFrom(firstBlank)
       const payment: Payment = {
         keyset: this.keysetId,
         enclave,
@@ -200,7 +195,7 @@ export class Wallet {
 
   /** The blanks of an open payment, compressed, in order: what change tiles are searched for. */
   blanksOf(id: Hex): readonly Uint8Array[] {
-    return this.#blanksFrom(this.#openPayment(this.#state, id).firstBlank)
+    return this.blanksFrom(this.#openPayment(this.#state, id).firstBlank)
   }
 
   /** Adds credits that were found again from the seed, and counts on behind everything that was ever used. */
@@ -247,11 +242,6 @@ export class Wallet {
     }))
   }
 
-  /** The blanks from `firstBlank` on, BLANK_SLOTS of them, compressed. */
-  blanksFrom(firstBlank: number): readonly Uint8Array[] {
-    return this.#blanksFrom(firstBlank)
-  }
-
   /** The credit that blank `counter` became. Throws `CreditError` (`BAD_SIGNATURE`) when the signature is not the keyset's. */
   creditOfBlank(counter: number, exponent: number, blindSignature: Uint8Array): WalletCredit {
     const credit = this.#unblindChange(counter, exponent, blindSignature)
@@ -270,7 +260,7 @@ export class Wallet {
       const { secret, exitKey } = this.#secretsOf(credit)
       return { exponent: credit.exponent, secret, exitKey, signature: credit.signature }
     })
-    const blanks = this.#blanksFrom(open.firstBlank)
+    const blanks = this.blanksFrom(open.firstBlank)
     return { keyset: this.keysetId, enclave: open.enclave, maximumFee: open.maximumFee, credits, blanks }
   }
 
@@ -289,7 +279,8 @@ export class Wallet {
     return deriveCredit(this.#seed, path, this.keysetId, counter)
   }
 
-  #blanksFrom(firstBlank: number): Uint8Array[] {
+  /** The blanks from `firstBlank` on, BLANK_SLOTS of them, compressed. */
+  blanksFrom(firstBlank: number): Uint8Array[] {
     const { chainId, vault } = this.keyset
     return Array.from({ length: BLANK_SLOTS }, (_, i) => {
       const { secret, exitKey, blinding } = deriveCredit(this.#seed, 'change', this.keysetId, firstBlank + i)
