@@ -7,7 +7,7 @@
  * only client and gateway can open it. Spec: docs/spec.md section 3.
  * @module
  */
-import { concatBytes, encodeUint, encodeUtf8 } from '../bytes.ts'
+import { concatBytes, encodeUint } from '../bytes.ts'
 import { keccak256 } from '../hash.ts'
 
 /** Which part of the exchange a commitment is to: its first byte. */
