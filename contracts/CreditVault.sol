@@ -9,7 +9,7 @@ import {ICreditVault} from "./interfaces/ICreditVault.sol";
 import {IEnclaveRegistry} from "./interfaces/IEnclaveRegistry.sol";
 import {IReceiptSettlement} from "./interfaces/IReceiptSettlement.sol";
 import {OpgTransfer} from "./libraries/OpgTransfer.sol";
-import {EnclaveId, KeysetId, Units} from "./types/Types.sol";
+import {KeysetId, Units} from "./types/Types.sol";
 
 /// @title CreditVault
 /// Units: 1 unit = 10^12 base units of TOKEN; time in seconds.
@@ -21,9 +21,6 @@ contract CreditVault is ICreditVault, CreditDeposits, CreditExits {
     address private immutable _DEPLOYER;
 
     IReceiptSettlement public settlement;
-    mapping(EnclaveId enclave => Units) private _sponsored;
-    mapping(EnclaveId enclave => Units) private _reclaimable;
-    mapping(EnclaveId enclave => mapping(address sponsor => Units)) public sponsoredBy;
 
     constructor(address owner, address guardian, IEnclaveRegistry registry, IERC20 token)
         CreditKeysets(owner, registry, token)
@@ -41,24 +38,7 @@ contract CreditVault is ICreditVault, CreditDeposits, CreditExits {
         emit SettlementBound(address(settlement_));
     }
 
-    // Sponsors
-
-    /// @inheritdoc ICreditVault
-    function sponsorEnclave(EnclaveId enclave, Units amount) external nonReentrant {
-        _sponsored[enclave] = _add(_sponsored[enclave], amount);
-        sponsoredBy[enclave][msg.sender] = _add(sponsoredBy[enclave][msg.sender], amount);
-        emit EnclaveSponsored(enclave, msg.sender, amount);
-        settlement.bookSponsorship(enclave, amount);
-        TOKEN.take(amount);
-    }
-
-    /// @inheritdoc ICreditVault
-    function sponsorKeyset(KeysetId keyset, Units amount) external nonReentrant {
-        Entry storage entry = _entryOf(keyset);
-        entry.deposited = _add(entry.deposited, amount);
-        emit KeysetSponsored(keyset, msg.sender, amount);
-        TOKEN.take(amount);
-    }
+    // Payments
 
     /// @inheritdoc ICreditVault
     function insure(Units amount) external nonReentrant {
@@ -67,39 +47,11 @@ contract CreditVault is ICreditVault, CreditDeposits, CreditExits {
         TOKEN.take(amount);
     }
 
-    // Payments
-
-    /// @inheritdoc ICreditVault
-    function openReclaim(EnclaveId enclave, Units amount) external {
-        _requireSettlement();
-        _reclaimable[enclave] = amount;
-    }
-
-    /// @inheritdoc ICreditVault
-    function reclaim(EnclaveId enclave) external nonReentrant {
-        uint256 own = Units.unwrap(sponsoredBy[enclave][msg.sender]);
-        uint256 total = Units.unwrap(_sponsored[enclave]);
-        uint256 left = Units.unwrap(_reclaimable[enclave]);
-        // Rounded down, so that the sponsors together never draw more than was set aside; left <= total, so the result fits.
-        Units share = Units.wrap(total == 0 ? 0 : uint64(left * own / total));
-        require(Units.unwrap(share) != 0, VaultNothingToReclaim());
-        sponsoredBy[enclave][msg.sender] = Units.wrap(0);
-        emit SponsorshipReclaimed(enclave, msg.sender, share);
-        TOKEN.give(msg.sender, share);
-    }
-
     /// @inheritdoc ICreditVault
     function pay(address to, Units amount) external nonReentrant {
         _requireSettlement();
         emit Paid(to, amount);
         TOKEN.give(to, amount);
-    }
-
-    // Reading
-
-    /// @inheritdoc ICreditVault
-    function sponsoredFor(EnclaveId enclave) external view returns (Units) {
-        return _sponsored[enclave];
     }
 
     // Internal
@@ -113,10 +65,6 @@ contract CreditVault is ICreditVault, CreditDeposits, CreditExits {
     /// @inheritdoc CreditExits
     function _bookExited(KeysetId keyset, Units amount) internal override {
         settlement.bookExited(keyset, amount);
-    }
-
-    function _add(Units a, Units b) private pure returns (Units) {
-        return Units.wrap(Units.unwrap(a) + Units.unwrap(b));
     }
 
     function _requireSettlement() private view {

@@ -27,8 +27,7 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
     uint256 public constant CLEARING_LINES_MAX = 256;
     /// Both shares together never exceed a tenth.
     uint16 public constant SHARES_BPS_MAX = 1_000;
-    /// Earnings wait this long after they are asked for, so that a broken enclave can be stopped first.
-    uint40 public constant THAW = 24 hours;
+    uint40 public constant THAW_SECONDS_MAX = 30 days;
     uint16 public constant EXCLUSIVE_SECONDS_MAX = 30 minutes;
 
     IEnclaveRegistry public immutable REGISTRY;
@@ -39,6 +38,8 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
     uint16 public immutable SETTLER_BPS;
     /// Both together.
     uint256 private immutable SHARES_BPS;
+    /// Earnings wait this long after they are asked for, so that a broken enclave can be stopped first: 24 hours wherever money is at stake.
+    uint40 public immutable THAW_SECONDS;
 
     struct Totals {
         uint64 batches;
@@ -52,11 +53,6 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         uint64 settler;
     }
 
-    struct Swept {
-        bool hasBegun;
-        Units amount;
-    }
-
     Totals private _totals;
     mapping(BatchId batch => BatchRoot root) public batchRoot;
     mapping(EnclaveId enclave => AccountWord) private _accounts;
@@ -65,9 +61,9 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
     mapping(KeysetId keyset => KeysetTotals) private _keysets;
     /// What a keyset cleared for an enclave before the enclave's account adopted another.
     mapping(uint16 keyset => mapping(EnclaveId enclave => Units)) private _parked;
-    /// What other keysets than the account's, and sponsors, cleared for an enclave. Means something only with its flag set.
+    /// What other keysets than the account's cleared for an enclave. Means something only with its flag set.
     mapping(EnclaveId enclave => Units) private _elsewhere;
-    mapping(EnclaveId enclave => Swept) private _swept;
+    mapping(EnclaveId enclave => Units) private _swept;
     mapping(address settler => Units) public settlerEarned;
     mapping(address account => Payout) private _accountPayouts;
     Payout private _protocolPayout;
@@ -77,7 +73,8 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         ICreditVault vault,
         address protocol,
         uint16 protocolBps,
-        uint16 settlerBps
+        uint16 settlerBps,
+        uint40 thawSeconds
     ) EIP712("Sealpath", "1") {
         require(
             address(registry) != address(0) && address(vault) != address(0) && protocol != address(0),
@@ -85,12 +82,14 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         );
         uint256 shares = uint256(protocolBps) + settlerBps;
         require(shares <= SHARES_BPS_MAX, SettlementShareTooLarge(SHARES_BPS_MAX, shares));
+        require(thawSeconds <= THAW_SECONDS_MAX, SettlementThawTooLong(THAW_SECONDS_MAX, thawSeconds));
         REGISTRY = registry;
         VAULT = vault;
         PROTOCOL = protocol;
         PROTOCOL_BPS = protocolBps;
         SETTLER_BPS = settlerBps;
         SHARES_BPS = shares;
+        THAW_SECONDS = thawSeconds;
     }
 
     // Settling
@@ -431,7 +430,7 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         require(Units.unwrap(payout.thawing) == 0, SettlementStillThawing(payout.readyAt));
         require(amount != 0, SettlementNothingToThaw());
         payout.thawing = Units.wrap(amount);
-        payout.readyAt = uint40(block.timestamp) + THAW;
+        payout.readyAt = uint40(block.timestamp) + THAW_SECONDS;
         emit ThawStarted(account, enclave, payout.thawing, payout.readyAt);
     }
 
@@ -445,22 +444,7 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         VAULT.pay(to, amount);
     }
 
-    // Sponsors and the insurance
-
-    /// @inheritdoc IReceiptSettlement
-    function bookSponsorship(EnclaveId enclave, Units amount) external {
-        _requireVault();
-        IEnclaveRegistry.Enclave memory entry = REGISTRY.enclaveOf(enclave);
-        require(
-            entry.role == EnclaveRole.Gateway && REGISTRY.stateOf(enclave) == EnclaveState.Active,
-            SettlementEnclaveCannotEarn(enclave)
-        );
-        AccountWord account = _accounts[enclave];
-        uint64 elsewhere = account.hasElsewhere() ? Units.unwrap(_elsewhere[enclave]) : 0;
-        _elsewhere[enclave] = Units.wrap(elsewhere + Units.unwrap(amount));
-        _accounts[enclave] = account.withElsewhere(true).withCleared(account.cleared() + Units.unwrap(amount));
-        emit Sponsored(enclave, amount);
-    }
+    // The insurance, and exits
 
     /// @inheritdoc IReceiptSettlement
     function bookInsurance(Units amount) external {
@@ -485,22 +469,12 @@ contract ReceiptSettlement is IReceiptSettlement, EIP712, ReentrancyGuardTransie
         // What both sides agree on is the operator's, even when nobody asked for it in time.
         _creditAlone(enclave);
         AccountWord account = _accounts[enclave];
-        Swept storage swept = _swept[enclave];
         // An ended enclave earns no more and everything agreed on is credited, so the difference never shrinks below what was swept.
-        uint64 unmatched = account.cleared() - account.credited() - Units.unwrap(swept.amount);
-        uint64 toSponsors = 0;
-        if (!swept.hasBegun) {
-            // Sponsors pay last: of what was not earned, their deposits are the first to go back. Once, so that shares stay exact.
-            uint64 sponsored = Units.unwrap(VAULT.sponsoredFor(enclave));
-            toSponsors = unmatched < sponsored ? unmatched : sponsored;
-        }
-        swept.hasBegun = true;
-        swept.amount = Units.wrap(Units.unwrap(swept.amount) + unmatched);
-        uint64 toInsurance = unmatched - toSponsors;
-        if (isCompromised) toInsurance += _forfeit(enclave);
-        _totals.insurance = Units.wrap(Units.unwrap(_totals.insurance) + toInsurance);
-        emit UnmatchedSwept(enclave, Units.wrap(toSponsors), Units.wrap(toInsurance));
-        if (toSponsors != 0) VAULT.openReclaim(enclave, Units.wrap(toSponsors));
+        uint64 unmatched = account.cleared() - account.credited() - Units.unwrap(_swept[enclave]);
+        _swept[enclave] = Units.wrap(Units.unwrap(_swept[enclave]) + unmatched);
+        uint64 forfeited = isCompromised ? _forfeit(enclave) : 0;
+        _totals.insurance = Units.wrap(Units.unwrap(_totals.insurance) + unmatched + forfeited);
+        emit UnmatchedSwept(enclave, Units.wrap(unmatched), Units.wrap(forfeited));
     }
 
     /// Takes what the operator of a compromised enclave has not drawn, once.

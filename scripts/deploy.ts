@@ -32,6 +32,8 @@ export type DeployOptions = {
 
 const APPROVAL_DELAY_SECONDS = 2 * 86_400
 const KEY_CONFIGS_DELAY_SECONDS = 3_600
+/** An operator waits so long for its earnings: time to stop an enclave that was broken into. */
+const THAW_SECONDS = 86_400
 const PROTOCOL_BPS = 500
 const SETTLER_BPS = 100
 /** In units of 10^12 base units: 100 OPG behind a gateway, 10,000 behind an issuer, which can do more harm. */
@@ -67,6 +69,7 @@ export async function deploy(options: DeployOptions): Promise<Deployment> {
         allowsDevelopment: isLocal,
         protocolBps: PROTOCOL_BPS,
         settlerBps: SETTLER_BPS,
+        thawSeconds: isLocal ? 0 : THAW_SECONDS,
       },
     },
   })

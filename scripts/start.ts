@@ -1,26 +1,32 @@
 /**
- * `npm start`: the whole main job in one terminal. Starts the local network, sends one sealed chat, waits until its receipt settles, asks
- * a contract to verify it, and then runs on until Ctrl-C.
+ * `npm start`: the whole main job in one terminal. Starts the local network, buys credits, sends one sealed chat and pays for it, waits until
+ * its receipt and the issuer's clearing settle, asks a contract to verify it, draws what the operator earned, and then runs on until Ctrl-C.
  *
  *   --once               exit 0 after the proof
  *   --fault aggregator   kill and restart the aggregator in the middle; the end is the same
- *   --port N             first of ten ports; 8545 unless told
+ *   --port N             first of thirteen ports; 8545 unless told
  *   --prompt TEXT        what to ask
  *
  * @module
  */
 import { parseArgs } from 'node:util'
-import { inferenceVerifierAbi, receiptSettlementAbi } from '#chain/generated/abis.ts'
+import { formatUnits } from 'viem'
+import { inferenceVerifierAbi, receiptSettlementAbi, testOPGAbi } from '#chain/generated/abis.ts'
 import { settledProofArgument } from '#chain/proof.ts'
 import type { ProofBundle } from '#protocol/wire/receiptFile.ts'
 import { connect, type SealedClient } from '../offchain/sdk/connect.ts'
 import type { SealedReceipt } from '../offchain/sdk/sealedReceipt.ts'
+import type { Wallet } from '../offchain/sdk/wallet/wallet.ts'
+import { mined } from './local/contracts.ts'
 import { DEMO_MODEL } from './local/demoPrices.ts'
 import { type LocalNetwork, startLocalNetwork } from './local/network.ts'
-import { StartError } from './local/processes.ts'
+import { StartError, waitFor } from './local/processes.ts'
 
 const DEFAULT_PROMPT = 'In one sentence, what is Sealpath?'
 const FINALITY_SETTLED = 2
+/** Base units of OPG in a unit. */
+const BASE_UNITS = 10n ** 12n
+const OPG_DECIMALS = 18
 
 type Arguments = {
   readonly once: boolean
@@ -51,21 +57,44 @@ async function main(args: Arguments): Promise<void> {
     onCrash: (error) => void fail(error),
     signal: starting.signal,
   })
-  const sealed = await connectSealed(network)
+  const wallet = await buy(network)
+  const sealed = await connectSealed(network, wallet)
   const receipt = await chat(sealed, args.prompt)
   if (args.fault === 'aggregator') await killAggregator(network)
   const proof = await settle(network, receipt)
-  await verifyByContract(network, receipt, proof)
+  const verdict = await askContract(network, proof)
+  await payOut(network, receipt)
+  const { batch, batchSize, transaction } = proof.settled
+  const { gasUsed } = await network.client.getTransactionReceipt({ hash: transaction })
+  process.stdout.write(
+    `\nleaf ${receipt.leaf}, batch ${batch}, gas per head ${gasUsed / batchSize}, verified by contract: ${verdict}\n`,
+  )
+  if (verdict === 'no') throw new StartError('the contract does not accept the proof')
   if (args.once) return stop(0)
   printWhatNext(network, receipt)
 }
 
-async function connectSealed({ urls, deployment }: LocalNetwork): Promise<SealedClient> {
+/** Somebody with OPG buys credits: the chain sees a deposit, the issuer signs what it cannot read. */
+async function buy(running: LocalNetwork): Promise<Wallet> {
+  const { wallet } = await running.buyCredits({
+    seed: crypto.getRandomValues(new Uint8Array(32)),
+    onDeposit: (units, gasUsed) => step('deposit made', `${formatOpg(units)} into the vault, ${gasUsed} gas`),
+  })
+  step('credits issued', `${wallet.balance.credits} blind credits, ${formatOpg(wallet.balance.spendable)}`)
+  return wallet
+}
+
+async function connectSealed({ urls, deployment }: LocalNetwork, wallet: Wallet): Promise<SealedClient> {
   const sealed = await connect({
     rpcUrl: urls.rpc,
     relayUrl: urls.relay,
     registry: deployment().registry,
     aggregatorUrl: urls.aggregator,
+    wallet,
+    onStep: (event) => {
+      if (event.kind === 'change-taken')
+        step('change taken', `fee ${event.feeUnits} units, ${formatOpg(wallet.balance.spendable)} left`)
+    },
   })
   const kind = sealed.gateway.isDevelopment ? 'development root: format proven, no hardware' : 'AWS Nitro'
   step('evidence verified by the client', kind)
@@ -134,28 +163,41 @@ async function settle(running: LocalNetwork, receipt: SealedReceipt): Promise<Pr
   return proof
 }
 
-async function verifyByContract(running: LocalNetwork, receipt: SealedReceipt, proof: ProofBundle): Promise<void> {
-  const { inference, settlement } = running.deployment()
-  const argument = settledProofArgument(proof.receipt, proof.settled)
+async function askContract(running: LocalNetwork, proof: ProofBundle): Promise<'yes' | 'no'> {
   const status = await running.client.readContract({
-    address: inference,
+    address: running.deployment().inference,
     abi: inferenceVerifierAbi,
     functionName: 'settled',
-    args: [argument],
+    args: [settledProofArgument(proof.receipt, proof.settled)],
   })
-  const account = await running.client.readContract({
-    address: settlement,
-    abi: receiptSettlementAbi,
-    functionName: 'accountOf',
-    args: [proof.receipt.public.enclave],
-  })
-  step('operator credited', `${account.credited} units of ${account.earned} earned`)
-  const { gasUsed } = await running.client.getTransactionReceipt({ hash: proof.settled.transaction })
-  const verdict = status.finality === FINALITY_SETTLED && !status.isCompromised ? 'yes' : 'no'
-  process.stdout.write(
-    `\nleaf ${receipt.leaf}, batch ${proof.settled.batch}, gas per head ${gasUsed / proof.settled.batchSize}, verified by contract: ${verdict}\n`,
-  )
-  if (verdict === 'no') throw new StartError('the contract does not accept the proof')
+  return status.finality === FINALITY_SETTLED && !status.isCompromised ? 'yes' : 'no'
+}
+
+/** The gateway says what it earned, the issuer what was spent there: what both agree on thaws, and is its operator's to draw. On a local chain nothing has to thaw. */
+async function payOut(running: LocalNetwork, receipt: SealedReceipt): Promise<void> {
+  const { enclave } = receipt.file.public
+  const { client } = running
+  const settlement = { address: running.deployment().settlement, abi: receiptSettlementAbi } as const
+  const account = () => client.readContract({ ...settlement, functionName: 'accountOf', args: [enclave] })
+  const { fee } = receipt.file.private
+  await waitFor('the clearing', async () => (await account()).cleared >= fee && (await account()).earned >= fee, 60_000)
+  const { earned, cleared } = await account()
+  step('clearing settled', `the issuer cleared ${cleared} units of ${earned} earned`)
+  const wallet = running.wallet('operator')
+  const write = async (functionName: 'thaw' | 'withdraw') => {
+    const hash = await wallet.writeContract({ ...settlement, functionName, args: [enclave] })
+    return mined(client, hash, `the ${functionName} of the earnings`)
+  }
+  await write('thaw')
+  const token = { address: running.deployment().token, abi: testOPGAbi } as const
+  const balance = () => client.readContract({ ...token, functionName: 'balanceOf', args: [wallet.account.address] })
+  const before = await balance()
+  const gasUsed = await write('withdraw')
+  step('earnings withdrawn', `${((await balance()) - before) / BASE_UNITS} units to the operator, ${gasUsed} gas`)
+}
+
+function formatOpg(units: bigint): string {
+  return `${formatUnits(units * BASE_UNITS, OPG_DECIMALS)} OPG`
 }
 
 function printWhatNext({ urls, deployment }: LocalNetwork, receipt: SealedReceipt): void {

@@ -1,43 +1,29 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {EnclaveId, KeysetId, Units} from "../types/Types.sol";
+import {Units} from "../types/Types.sol";
 import {ICreditDeposits} from "./ICreditDeposits.sol";
 import {ICreditExits} from "./ICreditExits.sol";
 import {ICreditKeysets} from "./ICreditKeysets.sol";
 
 /// @title ICreditVault
-/// Holds the OPG. Money enters as a deposit for credits, and as a sponsor's for one enclave or one keyset; it leaves as what the settlement
-/// contract credited, as an exit, or as a refund.
+/// Holds the OPG. Money enters as a deposit for credits, or into the insurance; it leaves as what the settlement contract credited, as an exit, or
+/// as a refund.
 /// Units: amounts in base units of the token are called `amount`; 1 unit = 10^12 base units.
 /// Bounds, per keyset: what clearings claim and exits have drawn never exceed what was deposited and not refunded.
 /// Safety assumes: TOKEN moves exactly the amount asked (checked on every deposit); SETTLEMENT asks only for what it credited.
 /// Liveness assumes: TOKEN does not freeze this contract.
 interface ICreditVault is ICreditKeysets, ICreditDeposits, ICreditExits {
     event SettlementBound(address settlement);
-    event EnclaveSponsored(EnclaveId indexed enclave, address indexed sponsor, Units amount);
-    event KeysetSponsored(KeysetId indexed keyset, address indexed sponsor, Units amount);
-    event SponsorshipReclaimed(EnclaveId indexed enclave, address indexed sponsor, Units amount);
     event InsurancePaid(address indexed payer, Units amount);
     event Paid(address indexed to, Units amount);
 
     error VaultNotDeployer(address expected, address actual);
     error VaultAlreadyBound(address settlement);
     error VaultNotSettlement(address expected, address actual);
-    error VaultNothingToReclaim();
 
-    /// Deposits `amount` units that `enclave` can be paid from. What it has not earned when it is closed goes back to its sponsors.
-    function sponsorEnclave(EnclaveId enclave, Units amount) external;
-    /// Deposits `amount` units behind a keyset, for whoever its issuer gives credits to. Not refundable.
-    function sponsorKeyset(KeysetId keyset, Units amount) external;
     /// Adds `amount` units of the caller's to the insurance: slashed bonds come here, and gifts.
     function insure(Units amount) external;
-    /// Pays the caller its part of what a closed or compromised enclave left unearned.
-    function reclaim(EnclaveId enclave) external;
-    /// Sets aside `amount` units for the sponsors of an ended enclave. The settlement contract only.
-    function openReclaim(EnclaveId enclave, Units amount) external;
     /// Pays `amount` units to `to`. The settlement contract only.
     function pay(address to, Units amount) external;
-
-    function sponsoredFor(EnclaveId enclave) external view returns (Units);
 }

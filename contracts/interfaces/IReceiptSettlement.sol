@@ -49,7 +49,7 @@ interface IReceiptSettlement {
     /// @param size Size of the log at the newest settled earnings head.
     /// @param hasSettlerTerms Whether its operator named a settler.
     /// @param earned What its own newest head says it earned.
-    /// @param cleared What issuers and sponsors say was spent there.
+    /// @param cleared What issuers say was spent there.
     /// @param credited The smaller of both: what may be paid.
     struct Account {
         uint40 size;
@@ -88,7 +88,6 @@ interface IReceiptSettlement {
     /// `fees` is zero for a log head. Events of one batch come in the order of its leaves.
     event HeadSettled(EnclaveId indexed enclave, BatchId batch, uint64 size, LogRoot root, Units fees);
     event HeadSkipped(EnclaveId indexed enclave, uint64 size, HeadRefusal reason);
-    event Sponsored(EnclaveId indexed enclave, Units amount);
     /// `enclaves` as signed; lines that were not accepted have a `ClearingSkipped` of their own before it.
     event ClearingSettled(KeysetId indexed keyset, Units issued, Units captured, Captured[] enclaves);
     event ClearingSkipped(KeysetId indexed keyset, EnclaveId indexed enclave, ClearingRefusal reason);
@@ -99,16 +98,16 @@ interface IReceiptSettlement {
     event Withdrawn(address indexed account, EnclaveId indexed enclave, Units amount);
     event Insured(Units amount);
     event Exited(KeysetId indexed keyset, Units amount);
-    event UnmatchedSwept(EnclaveId indexed enclave, Units toSponsors, Units toInsurance);
+    event UnmatchedSwept(EnclaveId indexed enclave, Units unmatched, Units forfeited);
     event EquivocationProven(EnclaveId indexed enclave, address indexed reporter);
 
     error SettlementZeroAddress();
     error SettlementShareTooLarge(uint256 max, uint256 actual);
+    error SettlementThawTooLong(uint256 max, uint256 actual);
     error SettlementTooMany(uint256 max, uint256 actual);
     error SettlementNotOperator(address expected, address actual);
     error SettlementNotVault(address expected, address actual);
     error SettlementExclusiveTooLong(uint256 max, uint256 actual);
-    error SettlementEnclaveCannotEarn(EnclaveId enclave);
     error SettlementEnclaveNotEnded(EnclaveId enclave);
     error SettlementEnclaveCompromised(EnclaveId enclave);
     error SettlementNothingToThaw();
@@ -157,15 +156,13 @@ interface IReceiptSettlement {
     function thawProtocol() external;
     function withdrawProtocol() external;
 
-    /// Books a sponsor's deposit for an enclave. The vault only.
-    function bookSponsorship(EnclaveId enclave, Units amount) external;
 
     /// Adds what the vault was paid for the insurance. The vault only.
     function bookInsurance(Units amount) external;
     /// Books what exits of a keyset's credits were paid: clearings cannot claim it any more. The vault only.
     function bookExited(KeysetId keyset, Units amount) external;
-    /// Credits what an ended enclave was cleared for and earned, and sweeps what it never earned: to its sponsors as far as they paid for it, the rest to the
-    /// insurance. Of a compromised enclave, what its operator has not drawn goes to the insurance too. Anyone may call.
+    /// Credits what an ended enclave was cleared for and earned, and sweeps what it never earned to the insurance. Of a compromised enclave, what its
+    /// operator has not drawn is forfeited to the insurance too. Anyone may call.
     function sweepUnmatched(EnclaveId enclave) external;
 
     /// Units that a keyset's clearings booked for an enclave so far.

@@ -7,7 +7,7 @@ pragma solidity 0.8.37;
 ///
 /// size          leaves at the newest settled earnings head; 2^40 is far beyond what an enclave logs in its seven days
 /// settlerTerms  whether its operator named a settler
-/// elsewhere     whether some of `cleared` came from another keyset than `keyset`, or from a sponsor
+/// elsewhere     whether some of `cleared` came from another keyset than `keyset`
 /// keyset        number of the keyset whose clearing was booked last; 0 while there was none
 /// earned, cleared, credited    cumulative units (IReceiptSettlement.Account)
 type AccountWord is uint256;

@@ -74,6 +74,7 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
   const payAndExchange = async (inner: InnerRequest, signal: AbortSignal | undefined): Promise<SealedAnswer> => {
     if (payer === undefined || inner.path !== PAID_PATH) return exchange(access, gateway, inner, signal)
     const payment = await payer.pay(gateway, modelOf(inner.body), inner.body)
+    if (payment === undefined) return exchange(access, gateway, inner, signal)
     onStep({ kind: 'payment-made', payment: payment.id })
     const paid = { ...inner, headers: [...inner.headers, [PAYMENT_FIELD, payment.field] as const] }
     try {

@@ -124,36 +124,33 @@ async function checkEnclave(
   live: readonly LiveEnclave[],
   policy: GatewayPolicy,
   nowSeconds: bigint,
-): Promise<TrustedGateway> {
+): Promise<TrustedGateway | undefined> {
   const [evidenceText, keyBytes] = await Promise.all([
     fetchText(new URL(`${url.pathname}/evidence`, url)),
     fetchBytes(new URL(`${url.pathname}/ohttp-keys`, url)),
   ])
   const evidence = parseJson(PublicEvidenceSchema, evidenceText, 'gateway evidence')
   const { statement } = evidence
+  // A relay serves enclaves of all roles. One that says it is of another is not meant.
+  if (statement.role !== role) return undefined
   const entry = live.find((candidate) => candidate.enclave === statement.enclave)
   if (entry === undefined) throw refuse('NOT_REGISTERED', 'the registry does not know this enclave as active')
-  checkBinding(network, role, evidence, entry, toHex(keccak256(keyBytes)))
+  checkBinding(network, evidence, entry, toHex(keccak256(keyBytes)))
   checkPolicy(policy, entry)
   checkDocument(network, evidence, entry, policy, nowSeconds)
   return { ...entry, url, keyConfigs: parseKeyConfigList(keyBytes) }
 }
 
 /** Statement, registry and the keys that were served must name the same things. */
-function checkBinding(
-  network: Network,
-  role: Role,
-  { statement }: PublicEvidence,
-  entry: LiveEnclave,
-  keysHash: Hex,
-): void {
+function checkBinding(network: Network, { statement }: PublicEvidence, entry: LiveEnclave, keysHash: Hex): void {
   const isSameNetwork =
     statement.chainId === network.chainId &&
     statement.registry === network.registry &&
     statement.settlement === network.settlement
   if (!isSameNetwork) throw refuse('OTHER_NETWORK', 'the gateway is bound to another chain or other contracts')
-  if (statement.role !== role || statement.operator !== entry.operator) {
-    throw refuse('STATEMENT_MISMATCH', 'registry and gateway name different operators or roles')
+  // Their roles agree: the registry was asked for this one.
+  if (statement.operator !== entry.operator) {
+    throw refuse('STATEMENT_MISMATCH', 'registry and gateway name different operators')
   }
   if (!entry.keyConfigs.includes(keysHash)) {
     throw refuse('KEYS_NOT_REGISTERED', 'the keys that were served are not those in the registry')

@@ -1,7 +1,7 @@
 /** Gas of settling and of verifying, on Hardhat's EVM under Osaka rules. Steady state: the second settlement is the one measured. @module */
 import { readFileSync } from 'node:fs'
 import { parseEventLogs } from 'viem'
-import { creditVaultAbi, proofMeterAbi as METER_ABI, receiptSettlementAbi, testOPGAbi } from '#chain/generated/abis.ts'
+import { proofMeterAbi as METER_ABI, receiptSettlementAbi } from '#chain/generated/abis.ts'
 import { concatBytes, encodeUint, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
 import { keccak256 } from '#protocol/hash.ts'
@@ -9,7 +9,7 @@ import { batchLeaf } from '#protocol/log/batch.ts'
 import { appendLeaves, createRows, type LogRows, pathAt, rootAt } from '#protocol/log/rows.ts'
 import { BATCH_NODE_TAG } from '#protocol/log/tree.ts'
 import { signClearing } from '#protocol/receipt/clearing.ts'
-import { type SettlementDomain, signHead } from '#protocol/receipt/head.ts'
+import { enclaveOfKey, type SettlementDomain, signHead } from '#protocol/receipt/head.ts'
 import {
   encodePublicReceipt,
   hashPublicReceipt,
@@ -18,13 +18,12 @@ import {
   ZERO_HASH,
 } from '#protocol/receipt/receipt.ts'
 import { deployLocal, type LocalChain, registerTestEnclave, type TestEnclave } from '../../test/support/chain.ts'
-import { openTestKeyset } from '../../test/support/credits.ts'
+import { depositCredits, openTestKeyset } from '../../test/support/credits.ts'
 import { measureExits } from './exits.ts'
 import { measureRealDocuments } from './realDocuments.ts'
 import { measureCryptography, measureRegistration } from './registration.ts'
 import type { Row } from './row.ts'
 
-const DEPOSITED_UNITS = 1_000_000_000n
 const EARNINGS_KIND = 1
 const FINALITY_SETTLED = 2
 const METER_ARTIFACT = '../../artifacts/test/contracts/support/ProofMeter.sol/ProofMeter.json'
@@ -194,20 +193,10 @@ async function measureVerifying(): Promise<Row> {
   }
 }
 
-/** A keyset of the issuer's with money behind it. Answers its id. */
+/** A keyset of the issuer's with 1,000 OPG behind it. Answers its id. */
 async function fundKeyset(chain: LocalChain, issuer: TestEnclave): Promise<Hex> {
-  const { addresses, client } = chain
   const { id } = await openTestKeyset(chain, issuer.enclave)
-  const wallet = chain.wallet('deployer')
-  const amount = DEPOSITED_UNITS * 10n ** 12n
-  const vault = { address: addresses.vault, abi: creditVaultAbi } as const
-  const token = { address: addresses.token, abi: testOPGAbi } as const
-  const calls = [
-    () => wallet.writeContract({ ...token, functionName: 'mint', args: [wallet.account.address, amount] }),
-    () => wallet.writeContract({ ...token, functionName: 'approve', args: [addresses.vault, amount] }),
-    () => wallet.writeContract({ ...vault, functionName: 'sponsorKeyset', args: [id, DEPOSITED_UNITS] }),
-  ]
-  for (const call of calls) await client.waitForTransactionReceipt({ hash: await call() })
+  for (let i = 0; i < 10; i++) await depositCredits(chain, id, 2, enclaveOfKey(keyOf(i)))
   return id
 }
 

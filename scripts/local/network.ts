@@ -2,50 +2,45 @@
  * The local network: every role a process of its own, in a fresh data folder. Used by `npm start` and by the end-to-end tests.
  * @module
  */
-import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import {
-  type Account,
-  type Chain,
-  createPublicClient,
-  createWalletClient,
-  http,
-  type PublicClient,
-  type Transport,
-  type WalletClient,
-} from 'viem'
+import { join } from 'node:path'
+import { createPublicClient, createWalletClient, http, type PublicClient } from 'viem'
 import { type HDAccount, mnemonicToAccount } from 'viem/accounts'
 import { hardhat } from 'viem/chains'
-import { type Deployment, readDeployment } from '#chain/deployment.ts'
-import { creditVaultAbi, enclaveRegistryAbi, testOPGAbi } from '#chain/generated/abis.ts'
-import { advanceApproval } from '#chain/timelock.ts'
+import type { Deployment } from '#chain/deployment.ts'
 import { loadDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
-import { measureSources } from '#node/attesters/sourcePcrs.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
-import { measurementOf } from '#protocol/evidence/measurement.ts'
-import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
 import { PublicEvidenceSchema } from '#protocol/wire/agentApi.ts'
 import { parseJson } from '#protocol/wire/json.ts'
+import type { SecretKeyset } from '../../offchain/issuer/keysetKeys.ts'
+import {
+  approveRole,
+  compileContracts,
+  deployContracts,
+  depositBond,
+  gasUsedSince,
+  hardhatCli,
+  type LocalWallet,
+  REPOSITORY,
+} from './contracts.ts'
+import { type Bought, type BuyOptions, buyCredits, makeKeyset, openKeyset } from './credits.ts'
 import { DEMO_MODEL, demoPrices } from './demoPrices.ts'
 import { type Child, isReady, Processes, requireFreePort, StartError, waitFor } from './processes.ts'
 
-const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
 /** Hardhat's well-known test accounts: worth nothing anywhere. */
 const MNEMONIC = 'test test test test test test test test test test test junk'
 const HOST = '127.0.0.1'
-/** What the sponsor lets the gateway earn: 1,000 OPG in units of 10^12 base units. */
-const SPONSORED_UNITS = 1_000_000_000n
-/** What the operator puts behind its enclaves: 1,000 OPG, enough for ten gateways. */
-const BOND_UNITS = 1_000_000_000n
+/** What operators put behind their enclaves: 1,000 OPG, enough for ten gateways, and 10,000 for an issuer. */
+const GATEWAY_BOND_UNITS = 1_000_000_000n
+const ISSUER_BOND_UNITS = 10_000_000_000n
 
-const ACCOUNTS = { deployer: 0, operator: 1, aggregator: 2, protocol: 3, sponsor: 4 } as const
+/** Gateway and issuer are of different operators, as they should be. */
+const ACCOUNTS = { deployer: 0, operator: 1, aggregator: 2, protocol: 3, buyer: 4, issuer: 5, witness: 6 } as const
 export type AccountName = keyof typeof ACCOUNTS
 
 export type LocalOptions = {
-  /** Ports are this one and the next nine. */
+  /** Ports are this one and the next twelve. */
   readonly port: number
   /** Told of each finished step, for people: what, and details like gas. */
   readonly onStep?: (what: string, detail?: string) => void
@@ -59,16 +54,46 @@ export type LocalOptions = {
   readonly upstream?: { readonly url: string; readonly models: readonly string[] }
 }
 
-type LocalWallet = WalletClient<Transport, Chain, Account>
+const URL_NAMES = [
+  'rpc',
+  'relay',
+  'gateway',
+  'gatewayAgent',
+  'operator',
+  'aggregator',
+  'issuer',
+  'issuerAgent',
+  'issuerOperator',
+  'witness',
+] as const
+const DATABASE_NAMES = ['aggregatorDatabase', 'issuerDatabase', 'witnessDatabase'] as const
+const PORT_NAMES = [...URL_NAMES, ...DATABASE_NAMES] as const
+/** How many ports the network takes. */
+export const PORT_COUNT: number = PORT_NAMES.length
+
+const CHILD_NAMES = [
+  'chain',
+  'gateway',
+  'operator',
+  'relay',
+  'aggregator',
+  'witness',
+  'issuer',
+  'issuerOperator',
+] as const
 
 export type LocalNetwork = {
   readonly folder: string
-  readonly urls: Record<'rpc' | 'relay' | 'gateway' | 'gatewayAgent' | 'operator' | 'aggregator', string>
+  readonly urls: Record<(typeof URL_NAMES)[number], string>
   readonly client: PublicClient
-  readonly children: Record<'chain' | 'gateway' | 'operator' | 'relay' | 'aggregator', Child>
+  readonly children: Record<(typeof CHILD_NAMES)[number], Child>
+  /** What the gateway takes credits of. */
+  readonly keyset: SecretKeyset
   deployment(): Deployment
   account(name: AccountName): HDAccount
   wallet(name: AccountName): LocalWallet
+  /** Buys credits as a person would, from the account `buyer` unless another is given. */
+  buyCredits(options: Pick<BuyOptions, 'seed' | 'store' | 'units' | 'onDeposit'>): Promise<Bought>
   /** Starts the aggregator again after it was killed. */
   restartAggregator(): Promise<void>
   kill(child: Child): Promise<void>
@@ -102,18 +127,10 @@ export async function startLocalNetwork(options: LocalOptions): Promise<LocalNet
   }
 }
 
-type Ports = Record<'rpc' | 'relay' | 'gateway' | 'gatewayAgent' | 'operator' | 'aggregator' | 'postgres', number>
+type Ports = Record<(typeof PORT_NAMES)[number], number>
 
 function portsFrom(first: number): Ports {
-  return {
-    rpc: first,
-    relay: first + 1,
-    gateway: first + 2,
-    gatewayAgent: first + 3,
-    operator: first + 4,
-    aggregator: first + 5,
-    postgres: first + 6,
-  }
+  return Object.fromEntries(PORT_NAMES.map((name, i) => [name, first + i])) as Ports
 }
 
 async function startAll(
@@ -123,20 +140,15 @@ async function startAll(
   processes: Processes,
   step: (what: string, detail?: string) => void,
 ): Promise<LocalNetwork> {
-  const url = (number: number) => `http://${HOST}:${number}`
-  const urls = {
-    rpc: url(port.rpc),
-    relay: url(port.relay),
-    gateway: url(port.gateway),
-    gatewayAgent: url(port.gatewayAgent),
-    operator: url(port.operator),
-    aggregator: url(port.aggregator),
-  }
+  const urls = Object.fromEntries(
+    URL_NAMES.map((name) => [name, `http://${HOST}:${port[name]}`]),
+  ) as LocalNetwork['urls']
   const account = (name: AccountName) => mnemonicToAccount(MNEMONIC, { addressIndex: ACCOUNTS[name] })
   const chain = { ...hardhat, rpcUrls: { default: { http: [urls.rpc] } } }
   const transport = http(urls.rpc)
   const client = createPublicClient({ chain, transport, pollingInterval: 100 }) as PublicClient
   const wallet = (name: AccountName) => createWalletClient({ chain, transport, account: account(name) })
+  const listenOn = (name: keyof Ports) => ({ host: HOST, port: port[name] })
   const keyFile = (name: AccountName) => {
     const path = join(folder, `${name}.key`)
     writeFileSync(path, toHex(account(name).getHdKey().privateKey ?? new Uint8Array()), { mode: 0o600 })
@@ -148,16 +160,10 @@ async function startAll(
     return processes.start(name, process.execPath, [join(REPOSITORY, main)], { SEALPATH_CONFIG: configFile })
   }
 
-  compile()
+  compileContracts()
   step('contracts compiled')
-  const chainChild = processes.start('chain', process.execPath, [
-    hardhatCli(),
-    'node',
-    '--port',
-    String(port.rpc),
-    '--hostname',
-    HOST,
-  ])
+  const hardhatNode = [hardhatCli(), 'node', '--port', String(port.rpc), '--hostname', HOST]
+  const chainChild = processes.start('chain', process.execPath, hardhatNode)
   await waitFor('the chain', async () => (await client.getChainId()) === hardhat.id, 60_000)
   step('chain started', urls.rpc)
 
@@ -168,71 +174,110 @@ async function startAll(
   const deployGas = await gasUsedSince(client, 0n)
   step('contracts deployed', `settlement ${deployment.settlement}, ${deployGas} gas`)
 
-  await approve(client, wallet('deployer'), deployment)
-  await depositBond(client, wallet('operator'), deployment)
-  step('bond deposited', `${BOND_UNITS / 1_000_000n} OPG by the operator`)
-  const { chainId, registry, settlement } = deployment
-  const gateway = startRole('gateway', 'gateway/main.ts', {
-    listen: { host: HOST, port: port.gateway },
-    agentListen: { host: HOST, port: port.gatewayAgent },
-    chain: { chainId, registry, settlement, operator: account('operator').address },
-    attester: { kind: 'development', rootFile },
-    ...backendConfig(options.upstream),
-  })
-  await waitFor('the gateway', async () => (await fetch(`${urls.gateway}/healthz`)).ok, 30_000)
-  const aggregatorConfig = {
-    listen: { host: HOST, port: port.aggregator },
-    rpcUrl: urls.rpc,
-    deployment: { chainId, registry, settlement, fromBlock: deployment.fromBlock.toString() },
-    accountKeyFile: keyFile('aggregator'),
-    database: { folder: join(folder, 'aggregator'), port: port.postgres },
-    settle: { everySeconds: 1, leaseSeconds: 4 },
-  }
-  const startAggregator = () => startRole('aggregator', 'offchain/aggregator/main.ts', aggregatorConfig)
-  const relay = startRole('relay', 'offchain/relay/main.ts', {
-    listen: { host: HOST, port: port.relay },
-    operator: 'local demo',
-    gateways: [{ name: 'demo', url: options.relayTo ?? urls.gateway }],
-  })
+  for (const role of ['gateway', 'issuer'] as const) await approveRole(client, wallet('deployer'), deployment, role)
+  await depositBond(client, wallet('operator'), deployment, GATEWAY_BOND_UNITS)
+  await depositBond(client, wallet('issuer'), deployment, ISSUER_BOND_UNITS)
+  step('bonds deposited', 'gateway 1,000 OPG, issuer 10,000 OPG')
+
+  const { chainId, registry, settlement, vault } = deployment
+  const keyset = makeKeyset(deployment, join(folder, 'keyset.json'))
+  const attester = { kind: 'development', rootFile }
+  const chainOf = (operator: AccountName) => ({ chainId, registry, settlement, operator: account(operator).address })
+  const startAggregator = (name: 'aggregator' | 'witness', everySeconds: number): Child =>
+    startRole(name, 'offchain/aggregator/main.ts', {
+      listen: listenOn(name),
+      rpcUrl: urls.rpc,
+      deployment: { chainId, registry, settlement, fromBlock: deployment.fromBlock.toString() },
+      accountKeyFile: keyFile(name),
+      database: { folder: join(folder, name), port: port[`${name}Database`] },
+      settle: { everySeconds, leaseSeconds: 4 },
+    })
+  const startAgent = (name: 'operator' | 'issuerOperator', enclaveAgentUrl: string, from: AccountName): Child =>
+    startRole(name, 'offchain/operator/main.ts', {
+      listen: listenOn(name),
+      gatewayAgentUrl: enclaveAgentUrl,
+      rpcUrl: urls.rpc,
+      registry,
+      accountKeyFile: keyFile(from),
+      aggregators: [urls.aggregator, urls.witness],
+      dataFolder: join(folder, `${name}-outbox`),
+    })
   const children = {
     chain: chainChild,
-    gateway,
-    relay,
-    aggregator: startAggregator(),
+    // The second aggregator is there for when the first is not: it settles what is still unsettled a minute later.
+    aggregator: startAggregator('aggregator', 1),
+    witness: startAggregator('witness', 60),
+    gateway: startRole('gateway', 'gateway/main.ts', {
+      listen: listenOn('gateway'),
+      agentListen: listenOn('gatewayAgent'),
+      chain: chainOf('operator'),
+      attester,
+      issuer: { urls: [urls.issuer], vault },
+      ...backendConfig(options.upstream),
+    }),
+    issuer: startRole('issuer', 'offchain/issuer/main.ts', {
+      listen: listenOn('issuer'),
+      agentListen: listenOn('issuerAgent'),
+      chain: { ...chainOf('issuer'), vault, fromBlock: deployment.fromBlock.toString() },
+      // An issuer asks at least two endpoints. Here both lead to the one chain there is.
+      rpcUrls: [urls.rpc, `${urls.rpc}/`],
+      attester,
+      keys: { files: [join(folder, 'keyset.json')] },
+      database: { folder: join(folder, 'issuer-database'), port: port.issuerDatabase },
+      witnesses: { urls: [urls.aggregator, urls.witness], quorum: 1 },
+    }),
+    relay: startRole('relay', 'offchain/relay/main.ts', {
+      listen: listenOn('relay'),
+      operator: 'local demo',
+      gateways: [
+        { name: 'demo', url: options.relayTo ?? urls.gateway },
+        { name: 'issuer', url: urls.issuer },
+      ],
+    }),
   } as const
+  const isUp = (url: string) => async () => (await fetch(`${url}/healthz`)).ok
   await Promise.all([
+    waitFor('the gateway', isUp(urls.gateway), 30_000),
+    waitFor('the issuer', isUp(urls.issuer), 60_000),
     waitFor('the aggregator', () => isReady(urls.aggregator), 60_000),
+    waitFor('the witness', () => isReady(urls.witness), 60_000),
     waitFor('the relay', () => isReady(urls.relay), 30_000),
   ])
-  step('roles started', 'gateway, relay, aggregator with PostgreSQL')
+  step('roles started', 'gateway, issuer, relay and two aggregators, with PostgreSQL')
 
-  const before = await client.getBlockNumber()
-  const operator = startRole('operator', 'offchain/operator/main.ts', {
-    listen: { host: HOST, port: port.operator },
-    gatewayAgentUrl: urls.gatewayAgent,
-    rpcUrl: urls.rpc,
-    registry,
-    accountKeyFile: keyFile('operator'),
-    aggregators: [urls.aggregator],
-    dataFolder: join(folder, 'outbox'),
-  })
-  await waitFor('the enclave registration', () => isReady(urls.operator), 60_000)
-  const enclave = await readEnclave(urls.gateway)
-  step('enclave registered', `${enclave}, ${await gasUsedSince(client, before + 1n)} gas`)
-  await sponsor(client, wallet('sponsor'), deployment, enclave)
-  step('sponsor deposit made', `up to ${SPONSORED_UNITS / 1_000_000n} OPG for this enclave`)
+  // One after the other, so that the gas of each can be told.
+  const register = async (
+    name: 'operator' | 'issuerOperator',
+    enclaveName: 'gateway' | 'issuer',
+    from: AccountName,
+  ) => {
+    const before = await client.getBlockNumber()
+    const child = startAgent(name, urls[`${enclaveName}Agent`], from)
+    await waitFor(`the registration of the ${enclaveName}`, () => isReady(urls[name]), 60_000)
+    const enclave = await readEnclave(urls[enclaveName])
+    step(`${enclaveName} registered`, `${enclave}, ${await gasUsedSince(client, before + 1n)} gas`)
+    return { child, enclave }
+  }
+  const operator = await register('operator', 'gateway', 'operator')
+  const issuerOperator = await register('issuerOperator', 'issuer', 'issuer')
+  await openKeyset(client, wallet('deployer'), deployment, keyset, issuerOperator.enclave)
+  await waitFor('the keyset', () => isReady(urls.issuer), 60_000)
+  step('keyset opened', keyset.id)
 
-  const all = { ...children, operator }
+  const all = { ...children, operator: operator.child, issuerOperator: issuerOperator.child }
   const network: LocalNetwork = {
     folder,
     urls,
     client,
     children: all,
+    keyset,
     deployment: () => deployment,
     account,
     wallet,
+    buyCredits: (buy) =>
+      buyCredits({ client, buyer: wallet('buyer'), deployment, relayUrl: urls.relay, keyset, ...buy }),
     async restartAggregator() {
-      all.aggregator = startAggregator()
+      all.aggregator = startAggregator('aggregator', 1)
       await waitFor('the aggregator', () => isReady(urls.aggregator), 60_000)
     },
     kill: (child) => processes.kill(child),
@@ -244,120 +289,9 @@ async function startAll(
   return network
 }
 
-/** Hardhat compiles only what changed. */
-function compile(): void {
-  const result = spawnSync(process.execPath, [hardhatCli(), 'build', '--quiet', '--no-tests'], {
-    cwd: REPOSITORY,
-    encoding: 'utf8',
-  })
-  if (result.status !== 0) throw new StartError(`the contracts do not compile: ${firstError(result.stderr)}`)
-}
-
-function deployContracts(rpcUrl: string, out: string, rootFile: string, protocol: Hex): Deployment {
-  const result = spawnSync(
-    process.execPath,
-    [
-      join(REPOSITORY, 'scripts/deploy.ts'),
-      '--network',
-      'localhost',
-      '--out',
-      out,
-      '--protocol',
-      protocol,
-      '--development-root',
-      rootFile,
-    ],
-    {
-      cwd: REPOSITORY,
-      encoding: 'utf8',
-      env: { ...process.env, SEALPATH_RPC_URL: rpcUrl, SEALPATH_IGNITION_FOLDER: join(dirname(out), 'ignition') },
-    },
-  )
-  if (result.signal !== null) throw new StartError('stopped before it had started')
-  if (result.status !== 0) throw new StartError(`the deployment failed: ${firstError(result.stderr)}`)
-  return readDeployment(out)
-}
-
-function hardhatCli(): string {
-  return fileURLToPath(import.meta.resolve('hardhat/package.json')).replace('package.json', 'dist/src/cli.js')
-}
-
-function firstError(output: string): string {
-  const lines = output.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('npm warn'))
-  return (lines.find((line) => /^\w*Error\b/.test(line)) ?? lines[0] ?? 'it said nothing').slice(0, 300)
-}
-
-/** Approves what this checkout measures as. */
-async function approve(client: PublicClient, wallet: LocalWallet, deployment: Deployment): Promise<void> {
-  const pcrs = measureSources(REPOSITORY, 'gateway')
-  const pcr = (index: number) => pcrs.get(index) ?? new Uint8Array(48)
-  const measurement = measurementOf('development', pcr(0), pcr(1), pcr(2))
-  const { state } = await advanceApproval(
-    { client, wallet, ...deployment },
-    { role: ENCLAVE_ROLE.gateway, measurement },
-  )
-  if (state !== 'done') throw new StartError('the timelock of a local chain must not wait')
-}
-
-async function depositBond(client: PublicClient, wallet: LocalWallet, deployment: Deployment): Promise<void> {
-  await grant(client, wallet, deployment.token, deployment.registry, BOND_UNITS)
-  const hash = await wallet.writeContract({
-    address: deployment.registry,
-    abi: enclaveRegistryAbi,
-    functionName: 'depositBond',
-    args: [wallet.account.address, BOND_UNITS],
-  })
-  await mined(client, hash, 'the bond deposit')
-}
-
-async function sponsor(
-  client: PublicClient,
-  wallet: LocalWallet,
-  { token, vault }: Deployment,
-  enclave: Hex,
-): Promise<void> {
-  await grant(client, wallet, token, vault, SPONSORED_UNITS)
-  const hash = await wallet.writeContract({
-    address: vault,
-    abi: creditVaultAbi,
-    functionName: 'sponsorEnclave',
-    args: [enclave, SPONSORED_UNITS],
-  })
-  await mined(client, hash, 'the sponsor deposit')
-}
-
-/** Gives an account test tokens and lets `spender` take them. */
-async function grant(
-  client: PublicClient,
-  wallet: LocalWallet,
-  token: Hex,
-  spender: Hex,
-  units: bigint,
-): Promise<void> {
-  const amount = units * 1_000_000_000_000n
-  const contract = { address: token, abi: testOPGAbi } as const
-  const mint = await wallet.writeContract({ ...contract, functionName: 'mint', args: [wallet.account.address, amount] })
-  await mined(client, mint, 'the minting of test tokens')
-  const approval = await wallet.writeContract({ ...contract, functionName: 'approve', args: [spender, amount] })
-  await mined(client, approval, 'the approval of test tokens')
-}
-
-async function mined(client: PublicClient, hash: Hex, what: string): Promise<void> {
-  const { status } = await client.waitForTransactionReceipt({ hash })
-  if (status !== 'success') throw new StartError(`${what} was reverted`)
-}
-
 async function readEnclave(gatewayUrl: string): Promise<Hex> {
   const text = await (await fetch(`${gatewayUrl}/evidence`)).text()
   return parseJson(PublicEvidenceSchema, text, 'gateway evidence').statement.enclave
-}
-
-async function gasUsedSince(client: PublicClient, fromBlock: bigint): Promise<bigint> {
-  const latest = await client.getBlockNumber()
-  let gasUsed = 0n
-  for (let number = fromBlock; number <= latest; number++)
-    gasUsed += (await client.getBlock({ blockNumber: number })).gasUsed
-  return gasUsed
 }
 
 function backendConfig(upstream: LocalOptions['upstream']): { backends: unknown; prices: unknown } {

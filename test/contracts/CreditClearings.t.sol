@@ -40,7 +40,7 @@ contract CreditClearingsTest is CreditStage {
     }
 
     function test_settle_RefusesAClearingThatExitsHaveLeftTooLittleFor() public {
-        _sponsorKeyset(KEYSET, 1_000);
+        _endow(KEYSET, 1_000);
         // 8, 64 and 128 units.
         _exit(0, hex"030607");
         _refuse(_clearing(500, 301, gateway, 1));
@@ -56,7 +56,7 @@ contract CreditClearingsTest is CreditStage {
 
     /// Clearings that arrive in the wrong order are judged by the larger totals of both.
     function test_settle_TakesAnOlderClearingThatIsStillCovered() public {
-        _sponsorKeyset(KEYSET, 1_000);
+        _endow(KEYSET, 1_000);
         _settle(_clearing(900, 300, gateway, 200));
         _exit(0, hex"030607");
         _settle(_clearing(ISSUER_KEY, KEYSET, 400, 250, _lines(_gateway(1), 100)));
@@ -83,14 +83,14 @@ contract CreditClearingsTest is CreditStage {
     }
 
     function test_settle_NeverRevertsOverExits() public {
-        _sponsorKeyset(KEYSET, 1_000);
+        _endow(KEYSET, 1_000);
         _exit(0, hex"07");
         _refuse(_clearing(type(uint64).max, type(uint64).max, gateway, 1));
         _refuse(_clearing(0, 0, gateway, 1));
     }
 
     function test_settle_TakesClearingsOfTheNewWriterAlone() public {
-        _sponsorKeyset(KEYSET, 1_000);
+        _endow(KEYSET, 1_000);
         uint256 successorKey = ISSUER_KEY + 9;
         EnclaveId successor = _register(successorKey, EnclaveRole.Issuer, OPERATOR);
         bytes32 typeHash = keccak256("Succession(bytes32 keyset,address successor)");
@@ -107,14 +107,14 @@ contract CreditClearingsTest is CreditStage {
     }
 
     function test_exits_AndClearingsShareOneKeysetsMoneyToTheLastUnit() public {
-        _sponsorKeyset(KEYSET, 1_000);
+        _endow(KEYSET, 1_000);
         Exits memory exits = _exits(0, hex"07");
         _open(exits);
         _settle(_clearing(1_000, 873, gateway, 873));
         vm.warp(START + 24 hours);
         vm.expectRevert(abi.encodeWithSelector(ICreditKeysets.VaultKeysetDrained.selector, 127, 128));
         vault.finishExits(exits.ids);
-        _sponsorKeyset(KEYSET, 1);
+        _endow(KEYSET, 1);
         vault.finishExits(exits.ids);
         _settle(_earningsHead(0, 1, keccak256("root"), 873));
         settlement.thaw(gateway);

@@ -16,7 +16,7 @@ contract CreditExitsTest is CreditStage {
 
     function setUp() public override {
         super.setUp();
-        _sponsorKeyset(KEYSET, BEHIND);
+        _endow(KEYSET, BEHIND);
     }
 
     function _refuse(Exits memory exits, bytes memory refusal) private {
@@ -281,7 +281,7 @@ contract CreditExitsTest is CreditStage {
     function test_openExits_CapsADayAtAThousandAtLeast() public {
         _openKeyset(OTHER_KEYSET, issuer);
         assertEq(vault.exitAllowance(OTHER_KEYSET), 1_000 * OPG, "of nothing");
-        _sponsorKeyset(OTHER_KEYSET, 10_000 * OPG + 10);
+        _endow(OTHER_KEYSET, 10_000 * OPG + 10);
         assertEq(vault.exitAllowance(OTHER_KEYSET), 1_000 * OPG + 1, "of a little more than ten thousand");
         _open(_exits(OTHER_KEYSET, 0, _repeat(23, 64), RECIPIENT));
         assertEq(vault.exitAllowance(KEYSET), 2_000 * OPG, "each keyset has its own");
@@ -391,7 +391,7 @@ contract CreditExitsTest is CreditStage {
 
     function test_finishExits_RefusesDifferentRecipientsAndKeysets() public {
         _openKeyset(OTHER_KEYSET, issuer);
-        _sponsorKeyset(OTHER_KEYSET, 1_000);
+        _endow(OTHER_KEYSET, 1_000);
         Exits memory one = _exits(0, hex"05");
         Exits[2] memory others;
         others[0] = _exits(KEYSET, 1, hex"05", STRANGER);
@@ -423,7 +423,7 @@ contract CreditExitsTest is CreditStage {
     /// A stolen issuer key signs more credits than there is money: exits end where the keyset's own does, and others keep theirs.
     function test_finishExits_NeverPaysMoreThanIsBehindTheKeyset() public {
         _openKeyset(OTHER_KEYSET, issuer);
-        _sponsorKeyset(OTHER_KEYSET, 100);
+        _endow(OTHER_KEYSET, 100);
         Exits memory first = _exits(OTHER_KEYSET, 0, hex"06", RECIPIENT);
         Exits memory second = _exits(OTHER_KEYSET, 1, hex"06", RECIPIENT);
         _open(first);
@@ -434,7 +434,7 @@ contract CreditExitsTest is CreditStage {
         vault.finishExits(second.ids);
         assertEq(settlement.keysetTotals(OTHER_KEYSET).exited, 64, "exited");
         assertEq(_exitState(second.ids[0]), ICreditExits.ExitState.Open, "kept");
-        _sponsorKeyset(OTHER_KEYSET, 28);
+        _endow(OTHER_KEYSET, 28);
         vault.finishExits(second.ids);
         assertEq(_one(RECIPIENT), 128, "paid when there is money");
     }

@@ -14,20 +14,21 @@ import {Stage} from "./utils/Stage.sol";
 import {vm} from "./utils/Vm.sol";
 
 contract CreditVaultTest is Stage {
-    EnclaveId private constant WRITER = EnclaveId.wrap(address(0x3417E5));
     bytes32 private constant ROOT = keccak256("root");
 
-    /// Everything anew over another token, with one gateway registered.
+    /// Everything anew over another token, with one gateway and one issuer registered.
     function _deployOver(string memory oddToken) private returns (EnclaveId gateway) {
         _deploy(PROTOCOL_BPS, SETTLER_BPS);
         registry = _newRegistry(0, true);
         registry.approveMeasurement(EnclaveRole.Gateway, MEASUREMENT);
-        // Its bond is in a token that can be had.
+        registry.approveMeasurement(EnclaveRole.Issuer, MEASUREMENT);
+        // Their bonds are in a token that can be had.
         gateway = _gateway(0);
+        EnclaveId issuer = _register(ISSUER_KEY, EnclaveRole.Issuer, OPERATOR);
         token = TestOPG(_create(string.concat("test/contracts/support/OddTokens.sol/", oddToken), ""));
         _newVault();
         _bindSettlement();
-        _openKeyset(KEYSET, WRITER);
+        _openKeyset(KEYSET, issuer);
     }
 
     function _bindSettlement() private {
@@ -67,127 +68,69 @@ contract CreditVaultTest is Stage {
         vault.bindSettlement(settlement);
     }
 
-    // Sponsors
-
-    function test_sponsorKeyset_TakesTheDeposit() public {
-        _openKeyset(KEYSET, WRITER);
-        _fund(SPONSOR, 30);
-        vm.expectEmit(address(vault));
-        emit ICreditVault.KeysetSponsored(KEYSET, SPONSOR, Units.wrap(30));
-        vm.prank(SPONSOR);
-        vault.sponsorKeyset(KEYSET, Units.wrap(30));
-        assertEq(vault.keysetOf(KEYSET).deposited, 30, "deposited");
-        assertEq(_one(address(vault)), 30, "held");
-    }
-
-    function test_sponsorKeyset_RefusesAnUnknownKeyset() public {
-        vm.expectRevert(abi.encodeWithSelector(ICreditKeysets.VaultKeysetUnknown.selector, KEYSET));
-        vault.sponsorKeyset(KEYSET, Units.wrap(1));
-    }
-
-    function test_sponsorEnclave_TakesTheDeposit() public {
-        EnclaveId gateway = _gateway(0);
-        _sponsor(SPONSOR, gateway, 30);
-        _sponsor(STRANGER, gateway, 12);
-        assertEq(vault.sponsoredFor(gateway), 42, "in all");
-        assertEq(vault.sponsoredBy(gateway, SPONSOR), 30, "by one");
-        assertEq(_cleared(gateway), 42, "cleared");
-        assertEq(_one(address(vault)), 42, "held");
-    }
-
-    function test_deposits_RefuseNothing() public {
-        EnclaveId gateway = _gateway(0);
-        _openKeyset(KEYSET, WRITER);
-        vm.expectRevert(OpgTransfer.OpgZeroAmount.selector);
-        vault.sponsorEnclave(gateway, Units.wrap(0));
-        vm.expectRevert(OpgTransfer.OpgZeroAmount.selector);
-        vault.sponsorKeyset(KEYSET, Units.wrap(0));
-    }
-
-    function test_deposits_NeverOverflow() public {
-        EnclaveId gateway = _gateway(0);
-        _sponsor(gateway, type(uint64).max);
-        _fund(SPONSOR, 1);
-        vm.expectRevert(abi.encodeWithSignature("Panic(uint256)", 0x11));
-        vm.prank(SPONSOR);
-        vault.sponsorEnclave(gateway, Units.wrap(1));
-    }
-
     // Payments
 
-    function test_payments_AreTheSettlementContractsAlone() public {
-        bytes memory refusal = abi.encodeWithSelector(
-            ICreditVault.VaultNotSettlement.selector, address(settlement), address(this)
+    function test_pay_IsTheSettlementContractsAlone() public {
+        vm.expectRevert(
+            abi.encodeWithSelector(ICreditVault.VaultNotSettlement.selector, address(settlement), address(this))
         );
-        vm.expectRevert(refusal);
         vault.pay(STRANGER, Units.wrap(1));
-        vm.expectRevert(refusal);
-        vault.openReclaim(EnclaveId.wrap(STRANGER), Units.wrap(1));
     }
 
-    function test_reclaim_RefusesWhereNothingWasSetAside() public {
-        EnclaveId gateway = _gateway(0);
-        vm.expectRevert(ICreditVault.VaultNothingToReclaim.selector);
-        vault.reclaim(gateway);
-        _sponsor(gateway, 10);
-        vm.expectRevert(ICreditVault.VaultNothingToReclaim.selector);
-        vm.prank(SPONSOR);
-        vault.reclaim(gateway);
-        assertEq(vault.sponsoredBy(gateway, SPONSOR), 10, "the claim is kept");
+    // The insurance
+
+    function test_insure_RefusesNothing() public {
+        vm.expectRevert(OpgTransfer.OpgZeroAmount.selector);
+        vault.insure(Units.wrap(0));
+    }
+
+    function test_insure_NeverOverflows() public {
+        _fund(PAYER, type(uint64).max);
+        vm.prank(PAYER);
+        vault.insure(Units.wrap(type(uint64).max));
+        _fund(PAYER, 1);
+        vm.expectRevert(abi.encodeWithSignature("Panic(uint256)", 0x11));
+        vm.prank(PAYER);
+        vault.insure(Units.wrap(1));
     }
 
     // Odd tokens
 
-    function _assertNothingBooked(EnclaveId gateway) private view {
-        assertEq(vault.sponsoredFor(gateway), 0, "sponsored");
-        assertEq(_cleared(gateway), 0, "cleared");
-        assertEq(vault.keysetOf(KEYSET).deposited, 0, "deposited");
+    function _assertInsuranceRefused(bytes memory refusal) private {
+        _fund(PAYER, 100);
+        vm.expectRevert(refusal);
+        vm.prank(PAYER);
+        vault.insure(Units.wrap(100));
+        assertEq(settlement.insurance(), 0, "booked");
         assertEq(token.balanceOf(address(vault)), 0, "held");
     }
 
-    function _assertDepositsRefused(EnclaveId gateway, bytes memory refusal) private {
-        _fund(SPONSOR, 200);
-        vm.startPrank(SPONSOR);
-        vm.expectRevert(refusal);
-        vault.sponsorEnclave(gateway, Units.wrap(100));
-        vm.expectRevert(refusal);
-        vault.sponsorKeyset(KEYSET, Units.wrap(100));
-        vm.stopPrank();
-        _assertNothingBooked(gateway);
-    }
-
-    function test_deposits_RefuseATokenThatKeepsAFee() public {
-        EnclaveId gateway = _deployOver("FeeOnTransferToken");
+    function test_insure_RefusesATokenThatKeepsAFee() public {
+        _deployOver("FeeOnTransferToken");
         bytes memory refusal = abi.encodeWithSelector(
             OpgTransfer.OpgMovedOtherAmount.selector, 100 * UNIT, 99 * UNIT
         );
-        _assertDepositsRefused(gateway, refusal);
+        _assertInsuranceRefused(refusal);
     }
 
-    function test_deposits_RefuseATokenThatGivesTooMuch() public {
-        EnclaveId gateway = _deployOver("GenerousToken");
+    function test_insure_RefusesATokenThatGivesTooMuch() public {
+        _deployOver("GenerousToken");
         bytes memory refusal = abi.encodeWithSelector(
             OpgTransfer.OpgMovedOtherAmount.selector, 100 * UNIT, 100 * UNIT + 1
         );
-        _assertDepositsRefused(gateway, refusal);
+        _assertInsuranceRefused(refusal);
     }
 
-    function test_deposits_RefuseATokenThatAnswersFalse() public {
-        EnclaveId gateway = _deployOver("FalseReturnToken");
-        _assertDepositsRefused(
-            gateway, abi.encodeWithSelector(SafeERC20.SafeERC20FailedOperation.selector, address(token))
+    function test_insure_RefusesATokenThatAnswersFalse() public {
+        _deployOver("FalseReturnToken");
+        _assertInsuranceRefused(
+            abi.encodeWithSelector(SafeERC20.SafeERC20FailedOperation.selector, address(token))
         );
     }
 
     function test_vault_WorksWithATokenThatAnswersNothing() public {
         EnclaveId gateway = _deployOver("NoReturnToken");
-        token.mint(SPONSOR, 1_000 * UNIT);
-        vm.startPrank(SPONSOR);
-        // The test token's `approve` answers; this one's does not.
-        (bool ok,) = address(token).call(abi.encodeCall(token.approve, (address(vault), 1_000 * UNIT)));
-        assertTrue(ok, "approved");
-        vault.sponsorEnclave(gateway, Units.wrap(1_000));
-        vm.stopPrank();
+        _clear(gateway, 1_000);
         _settle(_earningsHead(0, 1, ROOT, 1_000));
         settlement.thaw(gateway);
         vm.warp(_now() + 24 hours);
@@ -197,7 +140,7 @@ contract CreditVaultTest is Stage {
 
     function test_withdraw_LosesNothingWhile_TheTokenRefusesTheOperator() public {
         EnclaveId gateway = _deployOver("BlocklistToken");
-        _sponsor(gateway, 1_000);
+        _clear(gateway, 1_000);
         _settle(_earningsHead(0, 1, ROOT, 1_000));
         settlement.thaw(gateway);
         settlement.thawProtocol();
@@ -212,34 +155,27 @@ contract CreditVaultTest is Stage {
         assertEq(_one(OPERATOR), 940, "and it is, later");
     }
 
-    function test_deposits_CannotBeReentered() public {
-        EnclaveId gateway = _deployOver("ReentrantToken");
+    function test_insure_CannotBeReentered() public {
+        _deployOver("ReentrantToken");
         ReentrantToken odd = ReentrantToken(address(token));
-        bytes[3] memory attacks = [
-            abi.encodeCall(vault.sponsorEnclave, (gateway, Units.wrap(1))),
-            abi.encodeCall(vault.sponsorKeyset, (KEYSET, Units.wrap(1))),
-            abi.encodeCall(vault.reclaim, (gateway))
-        ];
-        for (uint256 i = 0; i < 3; i++) {
-            _fund(SPONSOR, 10);
-            odd.arm(address(vault), attacks[i]);
-            vm.prank(SPONSOR);
-            vault.sponsorEnclave(gateway, Units.wrap(10));
-            assertEq(odd.calls(), i + 1, "attacked");
-            assertEq(
-                odd.lastRevert(),
-                abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector),
-                "refused"
-            );
-        }
-        assertEq(_cleared(gateway), 30, "what was paid");
-        assertEq(_one(address(vault)), 30, "is held");
+        _fund(PAYER, 10);
+        odd.arm(address(vault), abi.encodeCall(vault.insure, (Units.wrap(1))));
+        vm.prank(PAYER);
+        vault.insure(Units.wrap(10));
+        assertEq(odd.calls(), 1, "attacked");
+        assertEq(
+            odd.lastRevert(),
+            abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector),
+            "refused"
+        );
+        assertEq(settlement.insurance(), 10, "what was paid");
+        assertEq(_one(address(vault)), 10, "is held");
     }
 
     function test_withdraw_CannotBeReentered() public {
         EnclaveId gateway = _deployOver("ReentrantToken");
         ReentrantToken odd = ReentrantToken(address(token));
-        _sponsor(gateway, 1_000);
+        _clear(gateway, 1_000);
         _settle(_earningsHead(0, 1, ROOT, 500));
         settlement.thaw(gateway);
         vm.warp(_now() + 24 hours);
@@ -271,7 +207,7 @@ contract CreditVaultTest is Stage {
         _settle(_earningsHead(0, 2, ROOT, 700));
         settlement.thaw(gateway);
         vm.warp(_now() + 24 hours);
-        odd.arm(address(vault), abi.encodeCall(vault.reclaim, (gateway)));
+        odd.arm(address(vault), abi.encodeCall(vault.insure, (Units.wrap(1))));
         settlement.withdraw(gateway);
         assertEq(
             odd.lastRevert(),

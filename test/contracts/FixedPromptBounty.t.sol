@@ -9,6 +9,7 @@ import {ProofStage} from "./utils/ProofStage.sol";
 import {vm} from "./utils/Vm.sol";
 
 contract FixedPromptBountyTest is ProofStage {
+    address private constant SPONSOR = address(0x5905);
     uint256 private constant AMOUNT = 1_000;
     uint256 private constant OPENED_AT = 1_000_000;
     address private constant CLAIMANT = address(0xC1A1);

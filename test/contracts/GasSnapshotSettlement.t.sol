@@ -14,7 +14,7 @@ contract GasSnapshotSettlement is Stage {
 
     function test_gas_settle_TenEarningsHeads() public {
         for (uint256 i = 0; i < HEADS; i++) {
-            _sponsor(_gateway(i), 1_000_000);
+            _clear(_gateway(i), 1_000_000);
         }
         settlement.settle(_heads(1), new SignedClearing[](0));
         settlement.settle(_heads(2), new SignedClearing[](0));

@@ -26,12 +26,12 @@ contract MoneyTest is Check {
     }
 
     function targetSelectors() public view returns (FuzzSelector[] memory targets) {
-        bytes4[] memory selectors = new bytes4[](14);
+        bytes4[] memory selectors = new bytes4[](13);
         selectors[0] = handler.settleHead.selector;
         selectors[1] = handler.settleOddHead.selector;
         selectors[2] = handler.clear.selector;
-        selectors[3] = handler.sponsor.selector;
-        selectors[4] = handler.sponsorKeyset.selector;
+        selectors[3] = handler.endow.selector;
+        selectors[4] = handler.insure.selector;
         selectors[5] = handler.nameSettler.selector;
         selectors[6] = handler.credit.selector;
         selectors[7] = handler.thaw.selector;
@@ -40,7 +40,6 @@ contract MoneyTest is Check {
         selectors[10] = handler.pass.selector;
         selectors[11] = handler.end.selector;
         selectors[12] = handler.sweep.selector;
-        selectors[13] = handler.reclaim.selector;
         targets = new FuzzSelector[](1);
         targets[0] = FuzzSelector(address(handler), selectors);
     }

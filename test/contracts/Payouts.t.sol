@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {ReceiptSettlement} from "../../contracts/ReceiptSettlement.sol";
 import {IReceiptSettlement} from "../../contracts/interfaces/IReceiptSettlement.sol";
 import {IEnclaveRegistry} from "../../contracts/interfaces/IEnclaveRegistry.sol";
 import {ICreditVault} from "../../contracts/interfaces/ICreditVault.sol";
 import {SignedHead} from "../../contracts/types/Receipt.sol";
-import {EnclaveId, Units} from "../../contracts/types/Types.sol";
+import {EnclaveId, EnclaveRole, Units} from "../../contracts/types/Types.sol";
 import {Stage} from "./utils/Stage.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -19,10 +20,10 @@ contract PayoutsTest is Stage {
         gateway = _gateway(0);
     }
 
-    /// The gateway is sponsored and earns `units` in all, settled by SETTLER.
+    /// The gateway is cleared for and earns `units` in all, settled by SETTLER.
     function _earn(uint64 units) private {
         uint64 more = units - _cleared(gateway);
-        if (more != 0) _sponsor(gateway, more);
+        if (more != 0) _clear(gateway, more);
         SignedHead memory head = _earningsHead(0, settlement.accountOf(gateway).size + 1, ROOT, units);
         vm.prank(SETTLER);
         _settle(head);
@@ -35,7 +36,35 @@ contract PayoutsTest is Stage {
     // Deployment
 
     function _deployWith(IEnclaveRegistry registry_, ICreditVault vault_, address protocol, uint16 a, uint16 b) private {
-        _create("contracts/ReceiptSettlement.sol/ReceiptSettlement", abi.encode(registry_, vault_, protocol, a, b));
+        _deployWith(abi.encode(registry_, vault_, protocol, a, b, THAW_SECONDS));
+    }
+
+    function _deployWith(bytes memory arguments) private {
+        _create("contracts/ReceiptSettlement.sol/ReceiptSettlement", arguments);
+    }
+
+    function test_constructor_RefusesAThawOfMoreThanAMonth() public {
+        _deployWith(abi.encode(registry, vault, PROTOCOL, 500, 100, 30 days));
+        vm.expectRevert(
+            abi.encodeWithSelector(IReceiptSettlement.SettlementThawTooLong.selector, 30 days, 30 days + 1)
+        );
+        _deployWith(abi.encode(registry, vault, PROTOCOL, 500, 100, 30 days + 1));
+    }
+
+    function test_withdraw_WaitsForNothingWhereTheThawIsNone() public {
+        _newVault();
+        settlement = ReceiptSettlement(
+            _create(
+                "contracts/ReceiptSettlement.sol/ReceiptSettlement",
+                abi.encode(registry, vault, PROTOCOL, PROTOCOL_BPS, SETTLER_BPS, 0)
+            )
+        );
+        vault.bindSettlement(settlement);
+        _clear(gateway, 1_000);
+        _settle(_earningsHead(0, 1, ROOT, 1_000));
+        settlement.thaw(gateway);
+        settlement.withdraw(gateway);
+        assertEq(_one(OPERATOR), 940, "at once");
     }
 
     function test_constructor_RefusesZeroAddresses() public {
@@ -81,8 +110,8 @@ contract PayoutsTest is Stage {
         _deploy(uint16(protocolBps), uint16(settlerBps));
         EnclaveId once = _gateway(0);
         EnclaveId often = _gateway(1);
-        _sponsor(once, 1_000);
-        _sponsor(often, 1_000);
+        _clear(once, 1_000);
+        _clear(often, 1_000);
         uint64 fees = 0;
         for (uint64 size = 1; size <= 8; size++) {
             fees += uint64(uint256(keccak256(abi.encode(seed, size))) % 120);
@@ -108,15 +137,16 @@ contract PayoutsTest is Stage {
         for (uint64 units = 32; units <= 120; units++) {
             _earn(units);
             try settlement.thaw(gateway) {
-                vm.warp(_now() + settlement.THAW());
+                vm.warp(_now() + settlement.THAW_SECONDS());
                 settlement.withdraw(gateway);
             } catch (bytes memory reason) {
                 // The one unit that came may be the others'.
                 bytes memory nothing = abi.encodeWithSelector(IReceiptSettlement.SettlementNothingToThaw.selector);
                 assertEq(reason, nothing, "the only reason");
             }
-            // Days pass: the enclave attests again.
+            // Days pass: the enclaves attest again.
             _gateway(0);
+            _register(ISSUER_KEY, EnclaveRole.Issuer, OPERATOR);
         }
         _compromise(0);
         settlement.sweepUnmatched(gateway);
@@ -161,7 +191,7 @@ contract PayoutsTest is Stage {
 
     function test_thaw_CreditsFirst() public {
         _settle(_earningsHead(0, 1, ROOT, 1_000));
-        _sponsor(gateway, 600);
+        _clear(gateway, 600);
         settlement.thaw(gateway);
         assertEq(_credited(gateway), 600, "credited");
         assertEq(settlement.operatorPayoutOf(gateway).thawing, 564, "thawing");
@@ -169,7 +199,7 @@ contract PayoutsTest is Stage {
 
     function test_thaw_CreditsAClosedEnclaveWhatBothSidesAgreedOn() public {
         _settle(_earningsHead(0, 1, ROOT, 1_000));
-        _sponsor(gateway, 600);
+        _clear(gateway, 600);
         _closeAll();
         settlement.thaw(gateway);
         vm.warp(_now() + 24 hours);
@@ -190,8 +220,7 @@ contract PayoutsTest is Stage {
         settlement.withdraw(gateway);
         vm.expectRevert(refusal);
         settlement.thaw(gateway);
-        _issuer(ISSUER_KEY, KEYSET, 100);
-        _settle(_clearing(100, 100, gateway, 100));
+        _clear(gateway, 100);
         settlement.credit(gateway);
         assertEq(_credited(gateway), 1_000, "and what is credited");
     }
@@ -261,7 +290,7 @@ contract PayoutsTest is Stage {
     }
 
     function test_settle_PaysTheNamedSettlerAtAnyTimeAndOthersAfterwards() public {
-        _sponsor(gateway, 10_000);
+        _clear(gateway, 10_000);
         vm.prank(OPERATOR);
         settlement.nameSettler(gateway, SETTLER, 600);
         vm.warp(START + 500);
@@ -285,12 +314,12 @@ contract PayoutsTest is Stage {
         settlement.nameSettler(gateway, SETTLER, 600);
         vm.prank(SETTLER);
         _settle(_earningsHead(0, 1, ROOT, 10_000));
-        _sponsor(gateway, 5_000);
+        _clear(gateway, 5_000);
         vm.prank(STRANGER);
         settlement.credit(gateway);
         assertEq(settlement.settlerEarned(STRANGER), 0, "nobody settles around it");
         assertEq(settlement.settlerEarned(SETTLER), 50, "the named settler");
-        _sponsor(gateway, 5_000);
+        _clear(gateway, 5_000);
         vm.warp(START + 600);
         vm.prank(STRANGER);
         settlement.credit(gateway);

@@ -166,7 +166,7 @@ contract SettleClearingsTest is Stage {
 
     function test_settle_RefusesAClearingWhen_WriterIsNoIssuer() public {
         _openKeyset(OTHER_KEYSET, gateway);
-        _sponsorKeyset(OTHER_KEYSET, 100);
+        _endow(OTHER_KEYSET, 100);
         SignedClearing memory clearing = _clearing(GATEWAY_KEY, OTHER_KEYSET, 1, 1, _lines(gateway, 1));
         _assertRefused(clearing, IReceiptSettlement.ClearingRefusal.IssuerEnded);
     }
@@ -183,7 +183,7 @@ contract SettleClearingsTest is Stage {
 
     function test_settle_RefusesAClearingWhen_IssuedExceedsDeposited() public {
         _assertRefused(_clearing(1_001, 1, gateway, 1), IReceiptSettlement.ClearingRefusal.OutOfBounds);
-        _sponsorKeyset(KEYSET, 1);
+        _endow(KEYSET, 1);
         _settle(_clearing(1_001, 1, gateway, 1));
         assertEq(_cleared(gateway), 1, "with one unit more behind it");
     }
@@ -238,16 +238,15 @@ contract SettleClearingsTest is Stage {
         assertLe(Units.unwrap(totals.issued), 1_000, "issued <= deposited");
     }
 
-    // Several keysets for one enclave, and sponsors, against a plain model
+    // Several keysets for one enclave against a plain model
 
     struct Model {
         uint64[2][2] by;
         uint64[2] claimed;
         uint64[2] cleared;
-        uint64[2] sponsored;
     }
 
-    /// Twenty random clearings and deposits; a mapping per keyset and enclave says what should be booked.
+    /// Twenty random clearings; a mapping per keyset and enclave says what should be booked.
     function testFuzz_settle_AgreesWithAPlainModelOfKeysets(uint256 seed) public {
         EnclaveId[2] memory gateways = [gateway, _gateway(1)];
         _issuer(ISSUER_KEY + 1, OTHER_KEYSET, 1_000);
@@ -258,26 +257,20 @@ contract SettleClearingsTest is Stage {
             uint256 k = random & 1;
             uint256 e = random >> 1 & 1;
             uint64 amount = uint64(random >> 8 & 63);
-            if (random >> 2 & 7 == 0) {
-                if (amount == 0) continue;
-                _sponsor(gateways[e], amount);
-                model.sponsored[e] += amount;
-            } else {
-                // Sometimes stale, sometimes beyond what is claimed.
-                uint64 line = model.by[k][e] + amount >= 16 ? model.by[k][e] + amount - 16 : 0;
-                uint64 claimed = model.claimed[k] + uint64(random >> 16 & 31);
-                if (claimed > 1_000) continue;
-                _settle(_clearing(ISSUER_KEY + k, keysets[k], 1_000, claimed, _lines(gateways[e], line)));
-                model.claimed[k] = claimed;
-                if (line > model.by[k][e] && line - model.by[k][e] <= claimed - model.cleared[k]) {
-                    model.cleared[k] += line - model.by[k][e];
-                    model.by[k][e] = line;
-                }
+            // Sometimes stale, sometimes beyond what is claimed.
+            uint64 line = model.by[k][e] + amount >= 16 ? model.by[k][e] + amount - 16 : 0;
+            uint64 claimed = model.claimed[k] + uint64(random >> 16 & 31);
+            if (claimed > 1_000) continue;
+            _settle(_clearing(ISSUER_KEY + k, keysets[k], 1_000, claimed, _lines(gateways[e], line)));
+            model.claimed[k] = claimed;
+            if (line > model.by[k][e] && line - model.by[k][e] <= claimed - model.cleared[k]) {
+                model.cleared[k] += line - model.by[k][e];
+                model.by[k][e] = line;
             }
             for (uint256 i = 0; i < 2; i++) {
                 assertEq(settlement.clearedBy(keysets[0], gateways[i]), model.by[0][i], "by the first keyset");
                 assertEq(settlement.clearedBy(keysets[1], gateways[i]), model.by[1][i], "by the second");
-                assertEq(_cleared(gateways[i]), model.by[0][i] + model.by[1][i] + model.sponsored[i], "in all");
+                assertEq(_cleared(gateways[i]), model.by[0][i] + model.by[1][i], "in all");
                 assertEq(settlement.keysetTotals(keysets[i]).cleared, model.cleared[i], "keyset in all");
             }
         }

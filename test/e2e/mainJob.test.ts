@@ -9,13 +9,15 @@ import { attestedProofArgument, openingArgument, settledProofArgument } from '#c
 import { encodeUtf8, toHex } from '#protocol/bytes.ts'
 import { NONCE_FIELD } from '#protocol/wire/receiptFile.ts'
 import { connect, type SealedClient } from '../../offchain/sdk/connect.ts'
+import type { Wallet } from '../../offchain/sdk/wallet/wallet.ts'
 import { DEMO_MODEL } from '../../scripts/local/demoPrices.ts'
 import { type AccountName, type LocalNetwork, startLocalNetwork } from '../../scripts/local/network.ts'
+import { waitFor } from '../../scripts/local/processes.ts'
 import { openTap, type Tap } from '../support/tap.ts'
 
 const PORT = 18_545
 const GATEWAY_PORT = PORT + 2
-const TAP_PORT = PORT + 9
+const TAP_PORT = PORT + 20
 const PROMPT = 'What is Sealpath?'
 const SETTLED = 2
 const ATTESTED = 1
@@ -23,6 +25,7 @@ const ATTESTED = 1
 let network: LocalNetwork
 let relayToGateway: Tap
 let clientToRelay: Tap
+let wallet: Wallet
 let sealed: SealedClient
 let openai: OpenAI
 
@@ -36,6 +39,7 @@ beforeAll(async () => {
     },
   })
   clientToRelay = await openTap(0, PORT + 1)
+  wallet = (await network.buyCredits({ seed: new Uint8Array(32).fill(5) })).wallet
   sealed = await connectClient()
   openai = new OpenAI({ baseURL: sealed.baseURL, apiKey: 'secret-of-the-app', fetch: sealed.fetch })
 }, 180_000)
@@ -52,6 +56,7 @@ function connectClient(): Promise<SealedClient> {
     relayUrl: clientToRelay.url,
     registry: network.deployment().registry,
     aggregatorUrl: network.urls.aggregator,
+    wallet,
   })
 }
 
@@ -223,24 +228,26 @@ describe('the proof', () => {
     const forged = { ...argument, receipt: { ...argument.receipt, output: argument.receipt.request } }
     const refused = await network.client.readContract({ ...verifier, functionName: 'settled', args: [forged] })
     expect(refused.finality).toBe(0)
-    const account = await network.client.readContract({
-      address: network.deployment().settlement,
-      abi: receiptSettlementAbi,
-      functionName: 'accountOf',
-      args: [receipt.file.public.enclave],
-    })
-    expect(account.credited).toBe(account.earned)
-    expect(account.earned).toBeGreaterThan(0n)
+    // The issuer's clearing agrees, in its own time.
+    const account = () =>
+      network.client.readContract({
+        address: network.deployment().settlement,
+        abi: receiptSettlementAbi,
+        functionName: 'accountOf',
+        args: [receipt.file.public.enclave],
+      })
+    await waitFor('the clearing', async () => (await account()).cleared === (await account()).earned, 30_000)
+    expect((await account()).earned).toBeGreaterThan(0n)
   })
 
   it('pays a bounty on the settled answer to a fixed prompt, read and claimed by ethers', async () => {
     const { bounty, token } = network.deployment()
     const amount = 5n * 10n ** 18n
-    await write('sponsor', token, testOPGAbi, 'mint', [network.account('sponsor').address, amount])
-    await write('sponsor', token, testOPGAbi, 'approve', [bounty, amount])
+    await write('buyer', token, testOPGAbi, 'mint', [network.account('buyer').address, amount])
+    await write('buyer', token, testOPGAbi, 'approve', [bounty, amount])
     const bodyStart = `{"model":"${DEMO_MODEL}","temperature":0,"messages":[{"role":"user","content":"How does a receipt settle?"}],"seed":`
     const { enclave } = sealed.gateway
-    await write('sponsor', bounty, fixedPromptBountyAbi, 'open', [
+    await write('buyer', bounty, fixedPromptBountyAbi, 'open', [
       toHex(encodeUtf8(bodyStart)),
       toHex(encodeUtf8('}')),
       sealed.gateway.measurement,

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { PORT_COUNT } from '../../scripts/local/network.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const PORT = 19_545
@@ -47,7 +48,7 @@ async function isFree(port: number): Promise<boolean> {
 }
 
 async function expectNothingLeft(): Promise<void> {
-  for (let port = PORT; port < PORT + 8; port++) expect(await isFree(port), `port ${port}`).toBe(true)
+  for (let port = PORT; port < PORT + PORT_COUNT; port++) expect(await isFree(port), `port ${port}`).toBe(true)
 }
 
 const LAST_LINE = /leaf 0x[0-9a-f]{64}, batch \d+, gas per head \d+, verified by contract: yes/

@@ -28,6 +28,7 @@ import { ingest } from '../../offchain/aggregator/ingest.ts'
 import { MIGRATIONS } from '../../offchain/aggregator/migrations.ts'
 import { createSettlementStore } from '../../offchain/aggregator/postgresSettlement.ts'
 import { deployLocal, type LocalChain, registerTestEnclave } from '../support/chain.ts'
+import { clearForGateway } from '../support/credits.ts'
 import { SILENT, startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { TestLog } from '../support/testLog.ts'
 import { Process, type ProcessOptions, until } from './aggregatorProcess.ts'
@@ -49,10 +50,11 @@ beforeEach(async () => {
   databaseUrl = await postgres.createDatabase()
 })
 
-/** A log of `count` receipts of a newly registered enclave. */
-async function newLog(count: number, sponsoredUnits?: bigint): Promise<TestLog> {
+/** A log of `count` receipts of a newly registered enclave, which an issuer has cleared `clearedUnits` for, if any. */
+async function newLog(count: number, clearedUnits?: bigint): Promise<TestLog> {
   const privateKey = new Uint8Array(32).fill(0x10 + ++keys)
-  await registerTestEnclave(chain, privateKey, sponsoredUnits === undefined ? {} : { sponsoredUnits })
+  const { enclave } = await registerTestEnclave(chain, privateKey)
+  if (clearedUnits !== undefined) await clearForGateway(chain, enclave, clearedUnits, `cleared ${keys}`)
   return new TestLog(privateKey, domain()).issue(count)
 }
 

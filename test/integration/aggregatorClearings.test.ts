@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type Context, Hono } from 'hono'
 import { createPublicClient, http, type PublicClient } from 'viem'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { creditVaultAbi, receiptSettlementAbi, testOPGAbi } from '#chain/generated/abis.ts'
+import { receiptSettlementAbi } from '#chain/generated/abis.ts'
 import { readEnclaveState } from '#chain/registry.ts'
 import { createDevelopmentAttester } from '#node/attesters/development.ts'
 import { createAgentApp } from '#node/enclave/agentApp.ts'
@@ -16,6 +16,7 @@ import { startServer } from '#node/server.ts'
 import { type Hex, toBase64 } from '#protocol/bytes.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
 import { type Clearing, hashClearing, signClearing } from '#protocol/receipt/clearing.ts'
+import { enclaveOfKey } from '#protocol/receipt/head.ts'
 import { ClearingAcknowledgedSchema, type SignedClearing } from '#protocol/wire/agentApi.ts'
 import {
   AggregatorStatusSchema,
@@ -33,13 +34,12 @@ import { readCleared } from '../../offchain/operator/cleared.ts'
 import { connectGateway } from '../../offchain/operator/peers.ts'
 import { connectRegistry } from '../../offchain/operator/registration.ts'
 import { deployLocal, type LocalChain, registerTestEnclave } from '../support/chain.ts'
-import { openTestKeyset } from '../support/credits.ts'
+import { depositCredits, openTestKeyset } from '../support/credits.ts'
 import { SILENT, startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { TEST_FEE, TestLog } from '../support/testLog.ts'
 import { Process, type ProcessOptions, until } from './aggregatorProcess.ts'
 
-const DEPOSITED_UNITS = 10_000n
-const UNIT_AMOUNT = 10n ** 12n
+const DEPOSITED_UNITS = 1_000_000n
 const ISSUER_KEY = new Uint8Array(32).fill(0x77)
 
 let chain: LocalChain
@@ -69,24 +69,16 @@ async function newLog(count: number): Promise<TestLog> {
   return new TestLog(privateKey, domain()).issue(count)
 }
 
-/** A keyset of its own that `writer` writes, with `units` deposited. */
-async function newKeyset(units = DEPOSITED_UNITS, writer = new TestLog(ISSUER_KEY, domain()).enclave): Promise<Hex> {
+/** A keyset of its own that `writer` writes, with a deposit. */
+async function newKeyset(writer = new TestLog(ISSUER_KEY, domain()).enclave): Promise<Hex> {
   const { id } = await openTestKeyset(chain, writer, `keyset ${++keys}`)
-  await deposit(id, units)
+  await deposit(id)
   return id
 }
 
-async function deposit(keyset: Hex, units: bigint): Promise<void> {
-  const wallet = chain.wallet('deployer')
-  const vault = { address: chain.addresses.vault, abi: creditVaultAbi } as const
-  const token = { address: chain.addresses.token, abi: testOPGAbi } as const
-  const amount = units * UNIT_AMOUNT
-  const calls = [
-    () => wallet.writeContract({ ...token, functionName: 'mint', args: [wallet.account.address, amount] }),
-    () => wallet.writeContract({ ...token, functionName: 'approve', args: [vault.address, amount] }),
-    () => wallet.writeContract({ ...vault, functionName: 'sponsorKeyset', args: [keyset, units] }),
-  ]
-  for (const call of calls) await chain.client.waitForTransactionReceipt({ hash: await call() })
+/** Deposits 1 OPG, DEPOSITED_UNITS, for a claim key of its own. */
+async function deposit(keyset: Hex): Promise<void> {
+  await depositCredits(chain, keyset, 0, enclaveOfKey(newKey()))
 }
 
 /** What the issuer signs about `captured` units for each enclave; totals are the sum unless told. */
@@ -253,27 +245,28 @@ test('a clearing that another aggregator settled needs no transaction of our own
 
 test('a clearing that claims more than is deposited waits, and settles once the deposit has arrived', async () => {
   const log = await newLog(1)
-  const keyset = await newKeyset(10n)
+  const keyset = await newKeyset()
+  const claimed = DEPOSITED_UNITS + 50n
   const process = await startProcess()
-  await process.clear(clearing(keyset, [[log, 50n]]))
+  await process.clear(clearing(keyset, [[log, claimed]]))
   await process.round()
   expect([await process.states(), await process.pendingClearings()]).toMatchObject([['final'], 1])
   const [kept] = await process.database.sql`select skipped, retry_at > now() as waits from clearings`
   expect(kept).toEqual({ skipped: 'OutOfBounds', waits: true })
-  await deposit(keyset, 40n)
+  await deposit(keyset)
   await process.database.sql`update clearings set retry_at = now()`
   await process.round()
-  expect(await accountOf(log)).toMatchObject({ cleared: 50n })
+  expect(await accountOf(log)).toMatchObject({ cleared: claimed })
   expect([await process.states(), await process.pendingClearings()]).toMatchObject([['final', 'final'], 0])
   await process.kill()
 })
 
 test('one clearing that is refused does not keep the others of its call from settling', async () => {
   const log = await newLog(1)
-  const [first, poor, last] = [await newKeyset(), await newKeyset(10n), await newKeyset()]
+  const [first, poor, last] = [await newKeyset(), await newKeyset(), await newKeyset()]
   const process = await startProcess()
   await process.clear(clearing(first, [[log, 1n]]))
-  await process.clear(clearing(poor, [[log, 50n]]))
+  await process.clear(clearing(poor, [[log, DEPOSITED_UNITS + 1n]]))
   await process.clear(clearing(last, [[log, 1n]]))
   await process.deliver(log.delivery())
   await process.round()
@@ -289,7 +282,7 @@ test('a clearing of an issuer that ended meanwhile is kept with its reason and n
   const issuerKey = newKey()
   await registerTestEnclave(chain, issuerKey, { role: ENCLAVE_ROLE.issuer })
   const issuer = new TestLog(issuerKey, domain()).issue(4)
-  const keyset = await newKeyset(DEPOSITED_UNITS, issuer.enclave)
+  const keyset = await newKeyset(issuer.enclave)
   const process = await startProcess()
   expect(await process.clear(clearing(keyset, [[log, 5n]], {}, issuerKey))).toMatchObject({ ok: true })
 

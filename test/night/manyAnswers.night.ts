@@ -23,12 +23,14 @@ beforeAll(async () => {
       throw error
     },
   })
+  const { wallet } = await network.buyCredits({ seed: new Uint8Array(32).fill(6) })
   sealed = await connect({
     rpcUrl: network.urls.rpc,
     relayUrl: network.urls.relay,
     registry: network.deployment().registry,
     aggregatorUrl: network.urls.aggregator,
     padding: 'balanced',
+    wallet,
   })
 }, 180_000)
 

@@ -22,7 +22,7 @@ import {
 import { type HDAccount, mnemonicToAccount } from 'viem/accounts'
 import { hardhat } from 'viem/chains'
 import type { Deployment } from '#chain/deployment.ts'
-import { creditVaultAbi, enclaveRegistryAbi, testOPGAbi } from '#chain/generated/abis.ts'
+import { enclaveRegistryAbi, testOPGAbi } from '#chain/generated/abis.ts'
 import { advanceApproval } from '#chain/timelock.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { ENCLAVE_ROLE, type EnclaveRole, hashStatement } from '#protocol/evidence/statement.ts'
@@ -132,6 +132,7 @@ async function deployModules(
     allowsDevelopment: true,
     protocolBps: 500,
     settlerBps: 100,
+    thawSeconds: 86_400,
   }
   const deployed = await ignition.deploy(SealpathModule, { deploymentId, parameters: { Sealpath: parameters } })
   return {
@@ -152,12 +153,12 @@ export type TestEnclave = { readonly enclave: Hex; readonly privateKey: Uint8Arr
 
 /**
  * Registers an enclave whose key is `privateKey` (32 bytes) with an attestation result that TestVerifier answers. Approves
- * TEST_MEASUREMENT for its role first. `sponsoredUnits` are deposited for it, if any.
+ * TEST_MEASUREMENT for its role first.
  */
 export async function registerTestEnclave(
   chain: LocalChain,
   privateKey: Uint8Array,
-  options: { readonly role?: EnclaveRole; readonly sponsoredUnits?: bigint } = {},
+  options: { readonly role?: EnclaveRole } = {},
 ): Promise<TestEnclave> {
   const { client, addresses } = chain
   const registry = { address: addresses.registry, abi: enclaveRegistryAbi } as const
@@ -178,7 +179,6 @@ export async function registerTestEnclave(
     args: [statement, document, await resultHints(chain, digest), expandSignature(signDigest(digest, privateKey))],
   })
   await client.waitForTransactionReceipt({ hash: registration })
-  if (options.sponsoredUnits !== undefined) await sponsor(chain, statement.enclave, options.sponsoredUnits)
   return { enclave: statement.enclave.toLowerCase() as Hex, privateKey, operator: statement.operator }
 }
 
@@ -203,15 +203,6 @@ async function resultHints(chain: LocalChain, userData: Hex): Promise<Hex> {
     development: true,
   }
   return encodeAbiParameters([{ type: 'tuple', components: RESULT_FIELDS }], [result])
-}
-
-async function sponsor(chain: LocalChain, enclave: Hex, units: bigint): Promise<void> {
-  const { vault } = chain.addresses
-  await grant(chain, vault, units)
-  const args = [enclave, units] as const
-  const wallet = chain.wallet('deployer')
-  const hash = await wallet.writeContract({ address: vault, abi: creditVaultAbi, functionName: 'sponsorEnclave', args })
-  await chain.client.waitForTransactionReceipt({ hash })
 }
 
 /** Adds to what `operator` has put behind its enclaves, in the registry or another one. */

@@ -1,6 +1,6 @@
 /** Credits on a local chain: a keyset opened by the timelock, deposits, and exits as a wallet makes them. @module */
 import { type Address, hashTypedData } from 'viem'
-import { creditVaultAbi, testOPGAbi } from '#chain/generated/abis.ts'
+import { creditVaultAbi, receiptSettlementAbi, testOPGAbi } from '#chain/generated/abis.ts'
 import { advanceKeyset } from '#chain/timelock.ts'
 import { concatBytes, encodeUint, type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { publicKeyOf, signBlinded } from '#protocol/credits/blindSignature.ts'
@@ -9,9 +9,11 @@ import { hashKeyset, type Keyset } from '#protocol/credits/keyset.ts'
 import { creditMessage, hashToG1 } from '#protocol/credits/message.ts'
 import { encodeEip2537G1, encodeEip2537G2, GROUP_ORDER } from '#protocol/credits/points.ts'
 import { reduceWide } from '#protocol/credits/scalar.ts'
+import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
 import { keccak256 } from '#protocol/hash.ts'
+import { signClearing } from '#protocol/receipt/clearing.ts'
 import { signDigest } from '#protocol/receipt/head.ts'
-import type { LocalChain } from './chain.ts'
+import { type LocalChain, registerTestEnclave } from './chain.ts'
 
 const DENOMINATIONS = Array.from({ length: 24 }, (_, exponent) => exponent)
 const DAY = 86_400
@@ -64,6 +66,19 @@ export async function depositCredits(
   await mined(chain, await wallet.writeContract({ ...token, functionName: 'approve', args: [vault, amount] }))
   const args = [keyset, size, claimKey] as const
   await mined(chain, await wallet.writeContract({ address: vault, abi: creditVaultAbi, functionName: 'deposit', args }))
+}
+
+/** Has an issuer of its own clear `units` for a gateway, with a deposit of 1 OPG behind them. `label` names issuer and keyset. */
+export async function clearForGateway(chain: LocalChain, enclave: Hex, units: bigint, label: string): Promise<void> {
+  const privateKey = keccak256(new TextEncoder().encode(`issuer ${label}`))
+  const issuer = await registerTestEnclave(chain, privateKey, { role: ENCLAVE_ROLE.issuer })
+  const { id } = await openTestKeyset(chain, issuer.enclave, label)
+  await depositCredits(chain, id, 0, issuer.operator)
+  const stated = { keyset: id, issued: units, captured: units, enclaves: [{ enclave, captured: units }] }
+  const clearing = signClearing(stated, chain.addresses, privateKey)
+  const settlement = { address: chain.addresses.settlement, abi: receiptSettlementAbi } as const
+  const wallet = chain.wallet('deployer')
+  await mined(chain, await wallet.writeContract({ ...settlement, functionName: 'settle', args: [[], [clearing]] }))
 }
 
 /** What `openExits` takes, and what came of it. `exponents` ascend. */

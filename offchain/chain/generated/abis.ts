@@ -1913,6 +1913,11 @@ export const receiptSettlementAbi = [
         "internalType": "uint16",
         "name": "settlerBps",
         "type": "uint16"
+      },
+      {
+        "internalType": "uint40",
+        "name": "thawSeconds",
+        "type": "uint40"
       }
     ],
     "stateMutability": "nonpayable",
@@ -1926,17 +1931,6 @@ export const receiptSettlementAbi = [
   {
     "inputs": [],
     "name": "ReentrancyGuardReentrantCall",
-    "type": "error"
-  },
-  {
-    "inputs": [
-      {
-        "internalType": "EnclaveId",
-        "name": "enclave",
-        "type": "address"
-      }
-    ],
-    "name": "SettlementEnclaveCannotEarn",
     "type": "error"
   },
   {
@@ -2097,6 +2091,22 @@ export const receiptSettlementAbi = [
       }
     ],
     "name": "SettlementStillThawing",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "max",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "actual",
+        "type": "uint256"
+      }
+    ],
+    "name": "SettlementThawTooLong",
     "type": "error"
   },
   {
@@ -2398,25 +2408,6 @@ export const receiptSettlementAbi = [
     "inputs": [
       {
         "indexed": true,
-        "internalType": "EnclaveId",
-        "name": "enclave",
-        "type": "address"
-      },
-      {
-        "indexed": false,
-        "internalType": "Units",
-        "name": "amount",
-        "type": "uint64"
-      }
-    ],
-    "name": "Sponsored",
-    "type": "event"
-  },
-  {
-    "anonymous": false,
-    "inputs": [
-      {
-        "indexed": true,
         "internalType": "address",
         "name": "account",
         "type": "address"
@@ -2455,13 +2446,13 @@ export const receiptSettlementAbi = [
       {
         "indexed": false,
         "internalType": "Units",
-        "name": "toSponsors",
+        "name": "unmatched",
         "type": "uint64"
       },
       {
         "indexed": false,
         "internalType": "Units",
-        "name": "toInsurance",
+        "name": "forfeited",
         "type": "uint64"
       }
     ],
@@ -2612,7 +2603,20 @@ export const receiptSettlementAbi = [
   },
   {
     "inputs": [],
-    "name": "THAW",
+    "name": "THAW_SECONDS",
+    "outputs": [
+      {
+        "internalType": "uint40",
+        "name": "",
+        "type": "uint40"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "THAW_SECONDS_MAX",
     "outputs": [
       {
         "internalType": "uint40",
@@ -2741,24 +2745,6 @@ export const receiptSettlementAbi = [
       }
     ],
     "name": "bookInsurance",
-    "outputs": [],
-    "stateMutability": "nonpayable",
-    "type": "function"
-  },
-  {
-    "inputs": [
-      {
-        "internalType": "EnclaveId",
-        "name": "enclave",
-        "type": "address"
-      },
-      {
-        "internalType": "Units",
-        "name": "amount",
-        "type": "uint64"
-      }
-    ],
-    "name": "bookSponsorship",
     "outputs": [],
     "stateMutability": "nonpayable",
     "type": "function"
@@ -3986,11 +3972,6 @@ export const creditVaultAbi = [
     "type": "error"
   },
   {
-    "inputs": [],
-    "name": "VaultNothingToReclaim",
-    "type": "error"
-  },
-  {
     "inputs": [
       {
         "internalType": "uint256",
@@ -4188,31 +4169,6 @@ export const creditVaultAbi = [
     "inputs": [
       {
         "indexed": true,
-        "internalType": "EnclaveId",
-        "name": "enclave",
-        "type": "address"
-      },
-      {
-        "indexed": true,
-        "internalType": "address",
-        "name": "sponsor",
-        "type": "address"
-      },
-      {
-        "indexed": false,
-        "internalType": "Units",
-        "name": "amount",
-        "type": "uint64"
-      }
-    ],
-    "name": "EnclaveSponsored",
-    "type": "event"
-  },
-  {
-    "anonymous": false,
-    "inputs": [
-      {
-        "indexed": true,
         "internalType": "CreditId",
         "name": "credit",
         "type": "bytes32"
@@ -4392,31 +4348,6 @@ export const creditVaultAbi = [
       },
       {
         "indexed": true,
-        "internalType": "address",
-        "name": "sponsor",
-        "type": "address"
-      },
-      {
-        "indexed": false,
-        "internalType": "Units",
-        "name": "amount",
-        "type": "uint64"
-      }
-    ],
-    "name": "KeysetSponsored",
-    "type": "event"
-  },
-  {
-    "anonymous": false,
-    "inputs": [
-      {
-        "indexed": true,
-        "internalType": "KeysetId",
-        "name": "keyset",
-        "type": "bytes32"
-      },
-      {
-        "indexed": true,
         "internalType": "EnclaveId",
         "name": "writer",
         "type": "address"
@@ -4562,31 +4493,6 @@ export const creditVaultAbi = [
       }
     ],
     "name": "SettlementBound",
-    "type": "event"
-  },
-  {
-    "anonymous": false,
-    "inputs": [
-      {
-        "indexed": true,
-        "internalType": "EnclaveId",
-        "name": "enclave",
-        "type": "address"
-      },
-      {
-        "indexed": true,
-        "internalType": "address",
-        "name": "sponsor",
-        "type": "address"
-      },
-      {
-        "indexed": false,
-        "internalType": "Units",
-        "name": "amount",
-        "type": "uint64"
-      }
-    ],
-    "name": "SponsorshipReclaimed",
     "type": "event"
   },
   {
@@ -5539,24 +5445,6 @@ export const creditVaultAbi = [
     "type": "function"
   },
   {
-    "inputs": [
-      {
-        "internalType": "EnclaveId",
-        "name": "enclave",
-        "type": "address"
-      },
-      {
-        "internalType": "Units",
-        "name": "amount",
-        "type": "uint64"
-      }
-    ],
-    "name": "openReclaim",
-    "outputs": [],
-    "stateMutability": "nonpayable",
-    "type": "function"
-  },
-  {
     "inputs": [],
     "name": "owner",
     "outputs": [
@@ -5621,19 +5509,6 @@ export const creditVaultAbi = [
     "type": "function"
   },
   {
-    "inputs": [
-      {
-        "internalType": "EnclaveId",
-        "name": "enclave",
-        "type": "address"
-      }
-    ],
-    "name": "reclaim",
-    "outputs": [],
-    "stateMutability": "nonpayable",
-    "type": "function"
-  },
-  {
     "inputs": [],
     "name": "renounceOwnership",
     "outputs": [],
@@ -5679,85 +5554,6 @@ export const creditVaultAbi = [
         "internalType": "contract IReceiptSettlement",
         "name": "",
         "type": "address"
-      }
-    ],
-    "stateMutability": "view",
-    "type": "function"
-  },
-  {
-    "inputs": [
-      {
-        "internalType": "EnclaveId",
-        "name": "enclave",
-        "type": "address"
-      },
-      {
-        "internalType": "Units",
-        "name": "amount",
-        "type": "uint64"
-      }
-    ],
-    "name": "sponsorEnclave",
-    "outputs": [],
-    "stateMutability": "nonpayable",
-    "type": "function"
-  },
-  {
-    "inputs": [
-      {
-        "internalType": "KeysetId",
-        "name": "keyset",
-        "type": "bytes32"
-      },
-      {
-        "internalType": "Units",
-        "name": "amount",
-        "type": "uint64"
-      }
-    ],
-    "name": "sponsorKeyset",
-    "outputs": [],
-    "stateMutability": "nonpayable",
-    "type": "function"
-  },
-  {
-    "inputs": [
-      {
-        "internalType": "EnclaveId",
-        "name": "enclave",
-        "type": "address"
-      },
-      {
-        "internalType": "address",
-        "name": "sponsor",
-        "type": "address"
-      }
-    ],
-    "name": "sponsoredBy",
-    "outputs": [
-      {
-        "internalType": "Units",
-        "name": "",
-        "type": "uint64"
-      }
-    ],
-    "stateMutability": "view",
-    "type": "function"
-  },
-  {
-    "inputs": [
-      {
-        "internalType": "EnclaveId",
-        "name": "enclave",
-        "type": "address"
-      }
-    ],
-    "name": "sponsoredFor",
-    "outputs": [
-      {
-        "internalType": "Units",
-        "name": "",
-        "type": "uint64"
       }
     ],
     "stateMutability": "view",

@@ -38,8 +38,11 @@ export type PaymentInFlight = {
 }
 
 export type Payer = {
-  /** Pays for a request whose body is `body`. Throws `WalletError` (`INSUFFICIENT`), `SealpathError`. */
-  pay(gateway: TrustedGateway, model: string, body: Uint8Array): Promise<PaymentInFlight>
+  /**
+   * Pays for a request whose body is `body`. Undefined for a model without a price: the gateway says what is wrong with it. Throws `WalletError`
+   * (`INSUFFICIENT`), `SealpathError`.
+   */
+  pay(gateway: TrustedGateway, model: string, body: Uint8Array): Promise<PaymentInFlight | undefined>
   /** Asks after every payment that is still open: its change, or its credits where they were never spent. Answers how many it closed. */
   recover(): Promise<number>
 }
@@ -88,7 +91,7 @@ export function createPayer(options: PayerOptions): Payer {
     async pay(gateway, model, body) {
       const [{ prices, contexts }, { enclave }] = await Promise.all([termsOf(gateway), theIssuer()])
       const price = prices.models.find((entry) => entry.model === model)
-      if (price === undefined) throw new SealpathError('BAD_OPTIONS', `the gateway has no price for ${model}`)
+      if (price === undefined) return undefined
       const maximumFee = costAtMost(price, body, contexts.get(model))
       const { payment, id } = await payOrRecover(gateway.enclave, maximumFee)
       const sealed = await sealPayment(suites, preferredConfig(enclave.keyConfigs), payment)

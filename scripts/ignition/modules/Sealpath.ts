@@ -18,7 +18,7 @@ const NOBODY = ANYONE
 
 /**
  * The timelock owns registry and vault from their first block: `proposer` proposes, anyone executes after `approvalDelay` seconds, nobody administers.
- * Parameters: proposer, guardian, protocol, verifier (an IEvidenceVerifier), token, approvalDelay, protocolBps, settlerBps, and
+ * Parameters: proposer, guardian, protocol, verifier (an IEvidenceVerifier), token, approvalDelay, protocolBps, settlerBps, thawSeconds, and
  * keyConfigsDelay, allowsDevelopment, gatewayBond, issuerBond of `EnclaveRegistry.Terms`.
  */
 const Sealpath: IgnitionModule<'Sealpath', string, SealpathContracts> = buildModule('Sealpath', (m) => {
@@ -48,6 +48,7 @@ const Sealpath: IgnitionModule<'Sealpath', string, SealpathContracts> = buildMod
     m.getParameter<string>('protocol'),
     m.getParameter('protocolBps'),
     m.getParameter('settlerBps'),
+    m.getParameter('thawSeconds'),
   ])
   m.call(registry, 'bindSettlement', [settlement])
   m.call(vault, 'bindSettlement', [settlement])

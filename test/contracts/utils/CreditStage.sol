@@ -14,7 +14,6 @@ import {vm} from "./Vm.sol";
 /// A keyset that is open, and hands that pay for credits, issue them and take them out again. KEYSET is the test keyset 0, OTHER_KEYSET 1.
 abstract contract CreditStage is Stage {
     uint256 internal constant CLAIM_KEY = 0xC1A1;
-    address internal constant PAYER = address(0xBA7E5);
     address internal constant RECIPIENT = address(0x2EC1);
     uint64 internal constant OPG = 1e6;
 

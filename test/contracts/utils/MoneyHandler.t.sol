@@ -20,9 +20,7 @@ contract MoneyHandler is Stage {
     KeysetId[KEYSETS] private keysets;
 
     uint64[GATEWAYS] private swept;
-    uint64[GATEWAYS] private setAside;
     uint64[GATEWAYS] private lastCredited;
-    uint64 private reclaimed;
     bool public creditedFell;
     bool public sharesFell;
 
@@ -86,14 +84,15 @@ contract MoneyHandler is Stage {
         _settle(_clearing(ISSUER_KEY + k, keysets[k], deposited, claimed, _lines(gateways[i], captured)));
     }
 
-    function sponsor(uint256 i, uint256 units, uint256 who) external watched {
-        i %= GATEWAYS;
-        if (registry.stateOf(gateways[i]) != EnclaveState.Active) return;
-        _sponsor(_sponsorAt(who), gateways[i], uint64(1 + units % 200));
+    function endow(uint256 k, uint256 units) external watched {
+        _endow(keysets[k % KEYSETS], uint64(1 + units % 300));
     }
 
-    function sponsorKeyset(uint256 k, uint256 units) external watched {
-        _sponsorKeyset(keysets[k % KEYSETS], uint64(1 + units % 300));
+    function insure(uint256 units) external watched {
+        uint64 amount = uint64(1 + units % 200);
+        _fund(PAYER, amount);
+        vm.prank(PAYER);
+        vault.insure(Units.wrap(amount));
     }
 
     function nameSettler(uint256 i, uint256 who, uint256 exclusiveSeconds) external watched {
@@ -142,25 +141,10 @@ contract MoneyHandler is Stage {
 
     function sweep(uint256 i) external watched {
         i %= GATEWAYS;
-        uint64 drawnBefore = Units.unwrap(settlement.operatorPayoutOf(gateways[i]).drawn);
         vm.recordLogs();
         try settlement.sweepUnmatched(gateways[i]) {
-            uint64 forfeited = 0;
-            if (registry.stateOf(gateways[i]) == EnclaveState.Compromised) {
-                forfeited = Units.unwrap(settlement.operatorPayoutOf(gateways[i]).drawn) - drawnBefore;
-            }
-            (uint64 toSponsors, uint64 toInsurance) = _sweptNow();
-            swept[i] += toSponsors + toInsurance - forfeited;
-            setAside[i] += toSponsors;
+            swept[i] += _sweptNow();
         } catch {}
-    }
-
-    function reclaim(uint256 i, uint256 who) external watched {
-        address account = _sponsorAt(who);
-        uint256 before = token.balanceOf(account);
-        vm.prank(account);
-        try vault.reclaim(gateways[i % GATEWAYS]) {} catch {}
-        reclaimed += uint64((token.balanceOf(account) - before) / UNIT);
     }
 
     // What must hold
@@ -171,7 +155,6 @@ contract MoneyHandler is Stage {
             units += _cleared(gateways[i]) - _credited(gateways[i]) - swept[i];
             units += Units.unwrap(settlement.operatorShareOf(gateways[i]));
             units -= Units.unwrap(settlement.operatorPayoutOf(gateways[i]).drawn);
-            units += setAside[i];
         }
         for (uint256 k = 0; k < KEYSETS; k++) {
             units += Units.unwrap(vault.keysetOf(keysets[k]).deposited);
@@ -183,7 +166,6 @@ contract MoneyHandler is Stage {
         }
         units += Units.unwrap(settlement.protocolEarned()) - _one(PROTOCOL);
         units += Units.unwrap(settlement.insurance());
-        units -= reclaimed;
     }
 
     function held() external view returns (uint256 units) {
@@ -200,15 +182,11 @@ contract MoneyHandler is Stage {
 
     // Internal
 
-    function _sponsorAt(uint256 who) private pure returns (address) {
-        return address(uint160(0xF000 + who % 3));
-    }
-
-    function _sweptNow() private returns (uint64 toSponsors, uint64 toInsurance) {
+    function _sweptNow() private returns (uint64 unmatched) {
         Vm.Log[] memory logs = vm.getRecordedLogs();
         for (uint256 j = 0; j < logs.length; j++) {
             if (logs[j].topics[0] == IReceiptSettlement.UnmatchedSwept.selector) {
-                return abi.decode(logs[j].data, (uint64, uint64));
+                (unmatched,) = abi.decode(logs[j].data, (uint64, uint64));
             }
         }
     }

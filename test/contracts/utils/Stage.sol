@@ -35,6 +35,9 @@ abstract contract Stage is Check {
     uint256 internal constant UNIT = 1e12;
     uint16 internal constant PROTOCOL_BPS = 500;
     uint16 internal constant SETTLER_BPS = 100;
+    uint40 internal constant THAW_SECONDS = 24 hours;
+    /// Where CreditVault keeps its keysets.
+    uint256 private constant KEYSETS_SLOT = 4;
     uint64 internal constant GATEWAY_BOND = 100;
     uint64 internal constant ISSUER_BOND = 1_000;
 
@@ -42,7 +45,7 @@ abstract contract Stage is Check {
     address internal constant PROTOCOL = address(0x9707);
     address internal constant SETTLER = address(0x5E77);
     address internal constant GUARDIAN = address(0x6A2D);
-    address internal constant SPONSOR = address(0x5905);
+    address internal constant PAYER = address(0xBA7E5);
     address internal constant STRANGER = address(0x57A9);
 
     MeasurementId internal constant MEASUREMENT = MeasurementId.wrap(keccak256("reference values"));
@@ -90,7 +93,7 @@ abstract contract Stage is Check {
         return ReceiptSettlement(
             _create(
                 "contracts/ReceiptSettlement.sol/ReceiptSettlement",
-                abi.encode(registry, vault, PROTOCOL, protocolBps, settlerBps)
+                abi.encode(registry, vault, PROTOCOL, protocolBps, settlerBps, THAW_SECONDS)
             )
         );
     }
@@ -145,7 +148,7 @@ abstract contract Stage is Check {
     function _issuer(uint256 key, KeysetId keyset, uint64 deposited) internal returns (EnclaveId issuer) {
         issuer = _register(key, EnclaveRole.Issuer, OPERATOR);
         _openKeyset(keyset, issuer);
-        if (deposited != 0) _sponsorKeyset(keyset, deposited);
+        if (deposited != 0) _endow(keyset, deposited);
     }
 
     /// Opens KEYSET or OTHER_KEYSET.
@@ -357,20 +360,27 @@ abstract contract Stage is Check {
 
     // Money
 
-    function _sponsor(EnclaveId enclave, uint64 units) internal {
-        _sponsor(SPONSOR, enclave, units);
+    /// Puts `units` behind a keyset. Deposits come in whole OPG, and bounds show best in units: so their sum is written, and its money minted.
+    function _endow(KeysetId keyset, uint64 units) internal {
+        uint64 deposited = Units.unwrap(vault.keysetOf(keyset).deposited) + units;
+        bytes32 slot = keccak256(abi.encode(keyset, KEYSETS_SLOT));
+        // The writer fills the low 160 bits.
+        vm.store(address(vault), slot, bytes32(uint256(vm.load(address(vault), slot)) + (uint256(units) << 160)));
+        assertEq(vault.keysetOf(keyset).deposited, deposited, "deposited");
+        token.mint(address(vault), units * UNIT);
     }
 
-    function _sponsor(address sponsor, EnclaveId enclave, uint64 units) internal {
-        _fund(sponsor, units);
-        vm.prank(sponsor);
-        vault.sponsorEnclave(enclave, Units.wrap(units));
-    }
-
-    function _sponsorKeyset(KeysetId keyset, uint64 units) internal {
-        _fund(SPONSOR, units);
-        vm.prank(SPONSOR);
-        vault.sponsorKeyset(keyset, Units.wrap(units));
+    /// Has the issuer of KEYSET clear `units` more for a gateway, with as much behind the keyset. Opens it when it is first needed.
+    function _clear(EnclaveId gateway, uint64 units) internal {
+        if (vault.keysetOf(KEYSET).number == 0) _issuer(ISSUER_KEY, KEYSET, 0);
+        _endow(KEYSET, units);
+        IReceiptSettlement.KeysetTotals memory totals = settlement.keysetTotals(KEYSET);
+        uint64 issued = Units.unwrap(totals.issued) + units;
+        uint64 captured = Units.unwrap(totals.claimed) + units;
+        uint64 line = Units.unwrap(settlement.clearedBy(KEYSET, gateway)) + units;
+        uint64 before = _cleared(gateway);
+        _settle(_clearing(issued, captured, gateway, line));
+        assertEq(_cleared(gateway), before + units, "cleared");
     }
 
     function _fund(address account, uint64 units) internal {
