@@ -4,7 +4,7 @@ import type { Hex } from '#protocol/bytes.ts'
 import { address, type Schema } from '#protocol/wire/json.ts'
 
 export type OperatorConfig = {
-  /** Health and readiness only. */
+  /** Health and readiness; the deposit desk too, where there is one. */
   readonly listen: { readonly host: string; readonly port: number }
   /** The agent interface of the enclave, gateway or issuer. */
   readonly gatewayAgentUrl: string
@@ -16,6 +16,8 @@ export type OperatorConfig = {
   readonly aggregators: readonly string[]
   /** The outbox: leaves and heads that are not everywhere yet. */
   readonly dataFolder: string
+  /** For an issuer's host: sells deposits over HTTP 402 (deposits/depositApp.ts). The key's account pays the gas. */
+  readonly deposits?: { readonly vault: Hex; readonly accountKeyFile: string }
   readonly pollMs: number
   readonly evidenceRenewalSeconds: number
 }
@@ -31,6 +33,7 @@ export const OperatorConfigSchema: Schema<OperatorConfig> = v.object({
   accountKeyFile: v.string(),
   aggregators: v.pipe(v.array(url), v.minLength(1), v.maxLength(16)),
   dataFolder: v.string(),
+  deposits: v.exactOptional(v.object({ vault: address, accountKeyFile: v.string() })),
   pollMs: v.optional(positive, 200),
   evidenceRenewalSeconds: v.optional(positive, 3_600),
 })

@@ -7,6 +7,8 @@ import { addHealth, startServer } from '#node/server.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { OperatorAgent } from './agent.ts'
 import { OperatorConfigSchema } from './config.ts'
+import { addDepositRoutes } from './deposits/depositApp.ts'
+import { openDepositDesk } from './deposits/depositDesk.ts'
 import { connectGateway } from './peers.ts'
 import { connectRegistry } from './registration.ts'
 
@@ -18,6 +20,12 @@ await runRole('operator', OperatorConfigSchema, async (config, log) => {
     ...(agent.state.isGatewayReachable ? [] : ['the enclave does not answer']),
     ...(agent.state.isRegistered ? [] : ['the enclave is not registered']),
   ])
+  if (config.deposits !== undefined) {
+    const { vault, accountKeyFile } = config.deposits
+    const { client, wallet } = await connectRegistry(config.rpcUrl, config.registry, readKey(accountKeyFile))
+    const desk = await openDepositDesk({ client, wallet, vault, now: () => Date.now() / 1000 })
+    addDepositRoutes(app, desk, log)
+  }
   const server = await startServer(app, config.listen)
   agent.start()
   return {

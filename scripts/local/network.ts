@@ -36,7 +36,16 @@ const GATEWAY_BOND_UNITS = 1_000_000_000n
 const ISSUER_BOND_UNITS = 10_000_000_000n
 
 /** Gateway and issuer are of different operators, as they should be. */
-const ACCOUNTS = { deployer: 0, operator: 1, aggregator: 2, protocol: 3, buyer: 4, issuer: 5, witness: 6 } as const
+const ACCOUNTS = {
+  deployer: 0,
+  operator: 1,
+  aggregator: 2,
+  protocol: 3,
+  buyer: 4,
+  issuer: 5,
+  witness: 6,
+  desk: 7,
+} as const
 export type AccountName = keyof typeof ACCOUNTS
 
 export type LocalOptions = {
@@ -192,6 +201,7 @@ async function startAll(
       database: { folder: join(folder, name), port: port[`${name}Database`] },
       settle: { everySeconds, leaseSeconds: 4 },
     })
+  const deposits = () => ({ vault, accountKeyFile: keyFile('desk') })
   const startAgent = (name: 'operator' | 'issuerOperator', enclaveAgentUrl: string, from: AccountName): Child =>
     startRole(name, 'offchain/operator/main.ts', {
       listen: listenOn(name),
@@ -201,6 +211,7 @@ async function startAll(
       accountKeyFile: keyFile(from),
       aggregators: [urls.aggregator, urls.witness],
       dataFolder: join(folder, `${name}-outbox`),
+      ...(name === 'issuerOperator' ? { deposits: deposits() } : {}),
     })
   const children = {
     chain: chainChild,
