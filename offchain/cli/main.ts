@@ -5,12 +5,13 @@
  */
 import { type Command, UsageError } from './command.ts'
 import { chat } from './commands/chat.ts'
+import { credits } from './commands/credits.ts'
 import { deploy } from './commands/deploy.ts'
 import { evidence } from './commands/evidence.ts'
 import { roleCommands } from './commands/roles.ts'
 import { verify } from './commands/verify.ts'
 
-const COMMANDS: readonly Command[] = [chat, verify, evidence, ...roleCommands, deploy]
+const COMMANDS: readonly Command[] = [chat, credits, verify, evidence, ...roleCommands, deploy]
 
 await run(process.argv.slice(2))
 

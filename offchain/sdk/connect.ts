@@ -14,14 +14,13 @@ import { createWebSuites } from '#protocol/sealing/webSuites.ts'
 import { PAYMENT_FIELD } from '#protocol/wire/paymentField.ts'
 import { parseReceiptFile } from '#protocol/wire/receiptFile.ts'
 import { SealpathError } from './errors.ts'
-import { findGateways, findIssuers, type Network, pickGateway, type TrustedGateway } from './gateway.ts'
+import { findGateways, type Network, pickGateway, type TrustedGateway } from './gateway.ts'
 import type { ConnectOptions, Step } from './options.ts'
 import type { ExchangeAccess } from './receiptCheck.ts'
 import { exchange, readInnerRequest, SEALED_ORIGIN, type SealedAnswer } from './sealedFetch.ts'
 import { SealedReceipt } from './sealedReceipt.ts'
-import { accessIssuer } from './wallet/issuerAccess.ts'
-import { createPayer, type Payer, type WalletIssuer } from './wallet/payer.ts'
-import type { Wallet } from './wallet/wallet.ts'
+import { findKeysetIssuer } from './wallet/issuerAccess.ts'
+import { createPayer, type Payer } from './wallet/payer.ts'
 
 /** How long a checked gateway is used before registry and evidence are read again. */
 const RECHECK_MS = 300_000
@@ -36,6 +35,13 @@ export type SealedClient = {
   receiptOf(response: Response): Promise<SealedReceipt>
   /** A receipt that was saved before. Throws `WireError` for a malformed file. */
   openReceipt(json: string): SealedReceipt
+  /** Resolves once the change of every answer that was read to its end is stored in the wallet. */
+  idle(): Promise<void>
+  /**
+   * Asks the issuer after every payment of the wallet whose change did not come. Answers how many it closed. Throws `SealpathError`. Happens by
+   * itself when the wallet is short.
+   */
+  recover(): Promise<number>
 }
 
 /** Reads the registry, checks the evidence of every gateway behind the relay, and picks one. Throws `SealpathError`. */
@@ -50,7 +56,7 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
     timeoutMs: options.timeoutMs ?? 120_000,
     onStep,
   }
-  const payer = options.wallet === undefined ? undefined : openPayer(options.wallet, network, access)
+  const payer = openPayer(options, network, access)
   const receipts = new WeakMap<Response, Promise<SealedReceipt>>()
   let gateway = await chooseGateway(network, options, onStep)
   let checkedAt = performance.now()
@@ -78,10 +84,14 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
     onStep({ kind: 'payment-made', payment: payment.id })
     const paid = { ...inner, headers: [...inner.headers, [PAYMENT_FIELD, payment.field] as const] }
     try {
-      return await exchange(access, gateway, paid, signal, payment)
+      const answer = await exchange(access, gateway, paid, signal, payment)
+      // However the answer ends: read, cut or left.
+      answer.receipt.then(payment.release, payment.release)
+      return answer
     } catch (error) {
       // Nobody could open it, so nobody handed the payment on. After any other failure somebody may have.
       if (error instanceof SealpathError && error.code === 'REQUEST_NOT_OPENED') await payment.abandon()
+      else payment.release()
       throw error
     }
   }
@@ -103,6 +113,8 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
         Promise.reject(new SealpathError('BAD_OPTIONS', 'this response did not come from this client'))
       )
     },
+    idle: async () => payer?.idle(),
+    recover: async () => payer?.recover() ?? 0,
     openReceipt: (json) => new SealedReceipt(parseReceiptFile(json), access),
   }
 }
@@ -110,17 +122,25 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
 /** The requests that cost something. */
 const PAID_PATH = '/v1/chat/completions'
 
-function openPayer(wallet: Wallet, network: Network, { suites, timeoutMs }: ExchangeAccess): Payer {
-  const findIssuer = async (): Promise<WalletIssuer> => {
-    const issuers = await findIssuers(network, {}, BigInt(Math.floor(Date.now() / 1000)))
-    for (const enclave of issuers) {
-      const { chainId, vault } = wallet.keyset
-      const access = accessIssuer({ suites, issuer: enclave, chainId, vault, keyset: wallet.keysetId, timeoutMs })
-      if ((await access.keysets()).keysets.includes(wallet.keysetId)) return { enclave, access }
-    }
-    throw new SealpathError('NO_GATEWAY', "no issuer behind this relay writes the wallet's keyset")
-  }
-  return createPayer({ wallet, suites, findIssuer, timeoutMs })
+function openPayer(
+  { wallet, topUp }: ConnectOptions,
+  network: Network,
+  { suites, timeoutMs }: ExchangeAccess,
+): Payer | undefined {
+  if (wallet === undefined) return undefined
+  const payer = createPayer({
+    wallets: () => ('usableWallets' in wallet ? wallet.usableWallets : [wallet]),
+    suites,
+    findIssuer: ({ keyset: { chainId, vault }, keysetId }) =>
+      findKeysetIssuer(network, { suites, chainId, vault, keyset: keysetId, timeoutMs }),
+    ...(topUp === undefined ? {} : { topUp }),
+    timeoutMs,
+  })
+  topUp?.check()
+  payer.prepare().catch(() => {
+    // What is not prepared is computed when it is needed.
+  })
+  return payer
 }
 
 /** '' for a body that names none: the gateway says what is wrong with it. */

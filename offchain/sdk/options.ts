@@ -2,6 +2,9 @@
 import type { Hex } from '#protocol/bytes.ts'
 import type { PaddingMode } from '#protocol/shape.ts'
 import type { SealedReceipt } from './sealedReceipt.ts'
+import type { WalletAccount } from './wallet/account.ts'
+import type { PurchaseStep } from './wallet/steps.ts'
+import type { TopUp } from './wallet/topUp.ts'
 import type { Wallet } from './wallet/wallet.ts'
 
 export type ConnectOptions = {
@@ -14,7 +17,9 @@ export type ConnectOptions = {
   readonly aggregatorUrl?: string
   readonly policy?: GatewayPolicy
   /** Pays for requests that cost something. Its issuer is looked for behind the same relay. */
-  readonly wallet?: Wallet
+  readonly wallet?: Wallet | WalletAccount
+  /** Buys more credits when the wallet runs low (`createTopUp`). Its owner closes it. */
+  readonly topUp?: TopUp
   /** How answers look on the wire. `private` unless told. */
   readonly padding?: PaddingMode
   /** How long a gateway may take to begin its answer, in milliseconds; 120,000 unless told. */
@@ -49,3 +54,4 @@ export type Step =
   /** The credits that a request may cost are on their way, sealed to the issuer. */
   | { readonly kind: 'payment-made'; readonly payment: Hex }
   | { readonly kind: 'change-taken'; readonly payment: Hex; readonly feeUnits: bigint }
+  | PurchaseStep

@@ -1,10 +1,13 @@
 /** `sealpath chat`: one sealed question, the answer as it arrives, and its receipt. @module */
 import { writeFileSync } from 'node:fs'
+import { formatOpg } from '#protocol/credits/amounts.ts'
 import type { ProofBundle } from '#protocol/wire/receiptFile.ts'
 import { serializeProofBundle } from '#protocol/wire/receiptFile.ts'
 import { connect, type SealedClient } from '../../sdk/connect.ts'
 import type { SealedReceipt } from '../../sdk/sealedReceipt.ts'
-import { addressOf, type Command, readArguments, required, showProgress, UsageError } from '../command.ts'
+import { type Command, readArguments, required, showProgress, UsageError } from '../command.ts'
+import { openFunds } from '../walletFunds.ts'
+import { networkOf, PURCHASE_OPTIONS, WALLET_OPTIONS } from '../walletOptions.ts'
 
 export const chat: Command = {
   name: 'chat',
@@ -18,7 +21,14 @@ export const chat: Command = {
   --model NAME       default: the first one the gateway lists
   --save FILE        write receipt.json there (with --settle: the proof bundle)
   --settle           wait until the receipt is settled on chain
-  --padding MODE     private (default), balanced or off`,
+  --padding MODE     private (default), balanced or off
+  --max-tokens N     at most so many tokens of answer: bounds what it can cost
+  --wallet FILE      pays from this wallet                  (SEALPATH_WALLET)
+  --passphrase-file FILE   asked on the terminal if neither is given   (SEALPATH_PASSPHRASE)
+  --top-up AMOUNT    buys 1, 10 or 100 OPG when less than a tenth of it is left; needs --key-file and --top-up-limit
+  --top-up-limit AMOUNT    what may be bought so in 30 days at most
+  --key-file FILE    private key of the account that --top-up pays from (SEALPATH_KEY_FILE)
+  --purchase-relay URL     another relay for --top-up       (SEALPATH_PURCHASE_RELAY)`,
   async run(args) {
     const { values, positionals } = readArguments({
       args,
@@ -32,6 +42,11 @@ export const chat: Command = {
         save: { type: 'string' },
         settle: { type: 'boolean', default: false },
         padding: { type: 'string', default: 'private' },
+        'max-tokens': { type: 'string' },
+        'top-up': { type: 'string' },
+        'top-up-limit': { type: 'string' },
+        ...WALLET_OPTIONS,
+        ...PURCHASE_OPTIONS,
       },
     })
     const question = positionals.join(' ')
@@ -41,31 +56,65 @@ export const chat: Command = {
       throw new UsageError('--padding is private, balanced or off')
     }
     const aggregatorUrl = values.settle ? required(values.aggregator, '--aggregator', 'SEALPATH_AGGREGATOR') : undefined
-    const connected = showProgress('reading the registry and checking evidence')
-    const sealed = await connect({
-      rpcUrl: required(values.rpc, '--rpc', 'SEALPATH_RPC'),
-      relayUrl: required(values.relay, '--relay', 'SEALPATH_RELAY'),
-      registry: addressOf(required(values.registry, '--registry', 'SEALPATH_REGISTRY'), '--registry'),
-      padding,
-      ...(aggregatorUrl === undefined ? {} : { aggregatorUrl }),
-    })
-    connected()
-    const receipt = await ask(sealed, values.model ?? (await firstModel(sealed)), question)
-    process.stderr.write(`receipt verified: leaf ${receipt.leaf}, fee ${receipt.file.private.fee} units\n`)
-    const proof = values.settle ? await waitForSettlement(receipt) : undefined
-    if (values.save !== undefined) {
-      writeFileSync(values.save, proof === undefined ? receipt.toJson() : serializeProofBundle(proof))
-      process.stderr.write(`saved ${values.save}; check it with: sealpath verify ${values.save}\n`)
+    const { rpcUrl, relayUrl, registry } = networkOf(values)
+    const maxTokens = values['max-tokens'] === undefined ? undefined : tokensOf(values['max-tokens'])
+    const funds = await openFunds(values)
+    try {
+      const connected = showProgress('reading the registry and checking evidence')
+      const sealed = await connect({
+        rpcUrl,
+        relayUrl,
+        registry,
+        padding,
+        ...(aggregatorUrl === undefined ? {} : { aggregatorUrl }),
+        ...funds?.options,
+      })
+      connected()
+      await answer(sealed, question, { ...values, maxTokens })
+      return 0
+    } finally {
+      await funds?.close()
     }
-    return 0
   },
 }
 
-async function ask(sealed: SealedClient, model: string, question: string): Promise<SealedReceipt> {
+type Answering = {
+  readonly model?: string | undefined
+  readonly save?: string | undefined
+  readonly settle: boolean
+  readonly maxTokens: number | undefined
+}
+
+async function answer(
+  sealed: SealedClient,
+  question: string,
+  { model, save, settle, maxTokens }: Answering,
+): Promise<void> {
+  const receipt = await ask(sealed, model ?? (await firstModel(sealed)), question, maxTokens)
+  const { fee } = receipt.file.private
+  process.stderr.write(`receipt verified: leaf ${receipt.leaf}, fee ${fee} units (${formatOpg(fee)})\n`)
+  await sealed.idle()
+  const proof = settle ? await waitForSettlement(receipt) : undefined
+  if (save === undefined) return
+  writeFileSync(save, proof === undefined ? receipt.toJson() : serializeProofBundle(proof))
+  process.stderr.write(`saved ${save}; check it with: sealpath verify ${save}\n`)
+}
+
+async function ask(
+  sealed: SealedClient,
+  model: string,
+  question: string,
+  maxTokens: number | undefined,
+): Promise<SealedReceipt> {
   const response = await sealed.fetch(`${sealed.baseURL}/chat/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model, stream: true, messages: [{ role: 'user', content: question }] }),
+    body: JSON.stringify({
+      model,
+      stream: true,
+      ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }),
+      messages: [{ role: 'user', content: question }],
+    }),
   })
   if (!response.ok || response.body === null)
     throw new Error(`the gateway answered ${response.status}: ${await errorOf(response)}`)
@@ -115,4 +164,9 @@ async function waitForSettlement(receipt: SealedReceipt): Promise<ProofBundle> {
   const { batch, block, transaction } = proof.settled
   process.stderr.write(`settled in batch ${batch}, block ${block}, transaction ${transaction}\n`)
   return proof
+}
+
+function tokensOf(text: string): number {
+  if (/^[1-9]\d{0,6}$/.test(text)) return Number(text)
+  throw new UsageError('--max-tokens is a whole number from 1')
 }

@@ -4,7 +4,10 @@ import { describe, expect, it } from 'vitest'
 import {
   CREDIT_SLOTS,
   chooseCredits,
+  coverUnits,
   DENOMINATION_COUNT,
+  formatOpg,
+  parseOpg,
   slotsNeeded,
   splitAmount,
   splitChange,
@@ -55,26 +58,58 @@ describe('an amount', () => {
   })
 })
 
-describe('a choice of credits', () => {
-  it('is the one a search through all subsets of at most eight finds', () => {
+describe('as people write it', () => {
+  it('is decimal OPG with its unit, and reads back as the same units', () => {
+    expect(formatOpg(0n)).toBe('0 OPG')
+    expect(formatOpg(1n)).toBe('0.000001 OPG')
+    expect(formatOpg(10_500_000n)).toBe('10.5 OPG')
+    for (const text of ['10.5', '10.5 OPG', '10.50opg', ' 10.5 ']) expect(parseOpg(text)).toBe(10_500_000n)
     fc.assert(
-      fc.property(
-        fc.array(fc.nat({ max: 6 }), { minLength: 0, maxLength: 11 }),
-        fc.bigInt({ min: 0n, max: 200n }),
-        (wallet, fee) => {
-          const choice = chooseCredits(wallet, fee)
-          const best = smallestCover(wallet, fee)
-          if (!choice.ok) {
-            expect(best).toBeUndefined()
-            return
-          }
-          expect(choice.total).toBe(best)
-          expect(choice.indices.length).toBeLessThanOrEqual(CREDIT_SLOTS)
-          expect(new Set(choice.indices).size).toBe(choice.indices.length)
-          expect(totalUnits(choice.indices.map((i) => wallet[i] ?? Number.NaN))).toBe(choice.total)
-        },
-      ),
+      fc.property(fc.bigInt({ min: 0n, max: 10n ** 18n }), (units) => {
+        expect(parseOpg(formatOpg(units))).toBe(units)
+      }),
+      { numRuns: 200, seed: 10 },
+    )
+  })
+
+  it('is nothing else', () => {
+    for (const text of ['', '.5', '1.', '-1', '1e3', '0x1', '01', '1.0000001', '1,5', '1 ETH', '1 OPG OPG']) {
+      expect(parseOpg(text)).toBeUndefined()
+    }
+  })
+})
+
+describe('a choice of credits', () => {
+  const wallets = fc.array(fc.nat({ max: 6 }), { minLength: 0, maxLength: 11 })
+  const fees = fc.bigInt({ min: 0n, max: 200n })
+
+  it('carries eight credits whenever the wallet has eight, and all of fewer', () => {
+    fc.assert(
+      fc.property(wallets, fees, (wallet, fee) => {
+        const choice = chooseCredits(wallet, fee)
+        if (!choice.ok) return
+        expect(choice.indices).toHaveLength(Math.min(CREDIT_SLOTS, wallet.length))
+        expect(new Set(choice.indices).size).toBe(choice.indices.length)
+        expect(totalUnits(choice.indices.map((i) => wallet[i] ?? Number.NaN))).toBe(choice.total)
+        expect(choice.total).toBeGreaterThanOrEqual(fee)
+      }),
       { numRuns: 300, seed: 6 },
+    )
+  })
+
+  it('is found where a search through all subsets of at most eight finds one, and ties up less than the fee beside it', () => {
+    fc.assert(
+      fc.property(wallets, fees, (wallet, fee) => {
+        const choice = chooseCredits(wallet, fee)
+        const best = smallestCover(wallet, fee)
+        expect(choice.ok).toBe(wallet.length > 0 && best !== undefined)
+        if (!choice.ok || best === undefined) return
+        const smallest = totalUnits(wallet.toSorted((a, b) => a - b).slice(0, CREDIT_SLOTS))
+        // Nothing of as many credits is worth less than the smallest ones.
+        if (smallest >= fee) expect(choice.total).toBe(smallest)
+        else expect(choice.total).toBeLessThan(best + fee)
+      }),
+      { numRuns: 300, seed: 8 },
     )
   })
 
@@ -94,10 +129,22 @@ describe('a choice of credits', () => {
     expect(chooseCredits([], 1n)).toEqual({ ok: false, code: 'INSUFFICIENT', needed: 1n, spendable: 0n, balance: 0n })
   })
 
-  it('takes a larger credit when small ones would not fit in eight slots', () => {
+  it('takes a larger credit when small ones would not fit in eight slots, and fills up with the smallest', () => {
     const wallet = [...Array.from({ length: 9 }, () => 0), 5]
-    expect(chooseCredits(wallet, 9n)).toEqual({ ok: true, indices: [9], total: 32n })
-    expect(chooseCredits(wallet, 8n)).toEqual({ ok: true, indices: [0, 1, 2, 3, 4, 5, 6, 7], total: 8n })
+    expect(chooseCredits(wallet, 9n)).toEqual({ ok: true, indices: [9, 2, 3, 4, 5, 6, 7, 8], total: 39n })
+    expect(chooseCredits(wallet, 8n)).toMatchObject({ ok: true, total: 8n })
+    expect(chooseCredits([9, 3, 1], 5n)).toEqual({ ok: true, indices: [0, 1, 2], total: 522n })
+  })
+
+  it('without a bound on slots is the smallest excess that a search finds', () => {
+    fc.assert(
+      fc.property(wallets, fees, (wallet, units) => {
+        const cover = coverUnits(wallet, units)
+        const best = smallestCover(wallet, units, wallet.length)
+        expect(cover === undefined ? undefined : totalUnits(cover.map((i) => wallet[i] ?? Number.NaN))).toBe(best)
+      }),
+      { numRuns: 300, seed: 9 },
+    )
   })
 })
 
@@ -136,12 +183,12 @@ describe('change', () => {
   })
 })
 
-/** The least that at most eight credits of the wallet are worth and that covers `fee`, by trying all subsets. */
-function smallestCover(wallet: readonly number[], fee: bigint): bigint | undefined {
+/** The least that at most `slots` credits of the wallet are worth and that covers `fee`, by trying all subsets. */
+function smallestCover(wallet: readonly number[], fee: bigint, slots: number = CREDIT_SLOTS): bigint | undefined {
   let best: bigint | undefined
   for (let subset = 0; subset < 2 ** wallet.length; subset++) {
     const taken = wallet.filter((_, i) => (subset >> i) & 1)
-    if (taken.length > CREDIT_SLOTS) continue
+    if (taken.length > slots) continue
     const total = totalUnits(taken)
     if (total >= fee && (best === undefined || total < best)) best = total
   }

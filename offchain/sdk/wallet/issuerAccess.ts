@@ -17,7 +17,7 @@ import {
 } from '#protocol/wire/issuerApi.ts'
 import { parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
 import { SealpathError } from '../errors.ts'
-import type { TrustedGateway } from '../gateway.ts'
+import { findIssuers, type Network, type TrustedGateway } from '../gateway.ts'
 import { callThroughRelay } from '../relayCall.ts'
 
 export type IssuerAccess = {
@@ -37,6 +37,28 @@ export type IssuerAccessOptions = {
   readonly vault: Hex
   readonly keyset: Hex
   readonly timeoutMs: number
+}
+
+/** An issuer that writes a keyset, and how to ask it. */
+export type WalletIssuer = { readonly enclave: TrustedGateway; readonly access: IssuerAccess }
+
+/** The issuer behind the network's relay that writes this keyset. Throws `SealpathError` (`NO_GATEWAY`) and what looking for it throws. */
+export async function findKeysetIssuer(
+  network: Network,
+  options: Omit<IssuerAccessOptions, 'issuer'>,
+): Promise<WalletIssuer> {
+  const issuers = await findIssuers(network, {}, BigInt(Math.floor(Date.now() / 1000)))
+  let failure: unknown
+  for (const enclave of issuers) {
+    const access = accessIssuer({ ...options, issuer: enclave })
+    try {
+      if ((await access.keysets()).keysets.includes(options.keyset)) return { enclave, access }
+    } catch (error) {
+      // One issuer that does not answer must not keep wallets from the others.
+      failure = error
+    }
+  }
+  throw new SealpathError('NO_GATEWAY', "no issuer behind this relay writes the wallet's keyset", { cause: failure })
 }
 
 /** Every call throws `SealpathError`: `RELAY_FAILED`, and `ISSUER_REFUSED` with the issuer's code as its reason. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { decodeUtf8, type Hex } from '#protocol/bytes.ts'
+import type { Payment } from '#protocol/credits/payment.ts'
 import { sealPayment } from '#protocol/credits/sealedPayment.ts'
 import { type PriceList, parsePriceList } from '#protocol/prices.ts'
 import { costAtMost } from '#protocol/requestCost.ts'
@@ -12,18 +13,20 @@ import { formatSealed, parseSealed } from '#protocol/wire/paymentField.ts'
 import { SealpathError } from '../errors.ts'
 import { preferredConfig, type TrustedGateway } from '../gateway.ts'
 import { callThroughRelay } from '../relayCall.ts'
-import type { IssuerAccess } from './issuerAccess.ts'
-import { resolvePayment } from './restore.ts'
-import { type Wallet, WalletError } from './wallet.ts'
-
-/** An issuer that writes the wallet's keyset, and how to ask it. */
-export type WalletIssuer = { readonly enclave: TrustedGateway; readonly access: IssuerAccess }
+import { isSpendable } from './account.ts'
+import type { IssuerAccess, WalletIssuer } from './issuerAccess.ts'
+import { recoverPayment, resolvePayment } from './restore.ts'
+import type { TopUp } from './topUp.ts'
+import type { Wallet } from './wallet.ts'
+import { isInsufficient, WalletError } from './walletError.ts'
 
 export type PayerOptions = {
-  readonly wallet: Wallet
+  /** One for each keyset. Asked anew for each payment: there may be more by then. */
+  readonly wallets: () => readonly Wallet[]
   readonly suites: SealingSuites
-  /** Finds the issuer when first needed, and again after it failed. */
-  readonly findIssuer: () => Promise<WalletIssuer>
+  /** Finds the issuer of a wallet's keyset when first needed, after it failed, and every few minutes. */
+  readonly findIssuer: (wallet: Wallet) => Promise<WalletIssuer>
+  readonly topUp?: TopUp
   readonly timeoutMs: number
 }
 
@@ -35,76 +38,190 @@ export type PaymentInFlight = {
   abandon(): Promise<void>
   /** The answer ended, with this change trailer if it had one. Answers the fee when it is known by now. */
   conclude(changeTrailer: string | undefined): Promise<bigint | undefined>
+  /** Nothing more comes of the answer. What `conclude` was not told of is found in the change tiles. */
+  release(): void
 }
 
 export type Payer = {
   /**
-   * Pays for a request whose body is `body`. Undefined for a model without a price: the gateway says what is wrong with it. Throws `WalletError`
+   * Pays for a request whose body is `body`. Undefined for a model that the gateway has no price for: it says itself what is wrong. Throws `WalletError`
    * (`INSUFFICIENT`), `SealpathError`.
    */
   pay(gateway: TrustedGateway, model: string, body: Uint8Array): Promise<PaymentInFlight | undefined>
-  /** Asks after every payment that is still open: its change, or its credits where they were never spent. Answers how many it closed. */
+  /** Asks after every payment that is open and not under way: its change, or its credits where they were never spent. Answers how many it closed. */
   recover(): Promise<number>
+  /** Blinds blanks for the next payment of each wallet. */
+  prepare(): Promise<void>
+  /** Resolves once the change of every answer that has ended is stored. */
+  idle(): Promise<void>
 }
 
 type Terms = { readonly prices: PriceList; readonly contexts: ReadonlyMap<string, number> }
+type MadePayment = {
+  readonly wallet: Wallet
+  readonly issuer: WalletIssuer
+  readonly payment: Payment
+  readonly id: Hex
+}
+
+/** How long an issuer is used before it is looked for again: its keyset may have another writer. */
+const ISSUER_TTL_MS = 300_000
+
+/** How long a gateway may take to hand on a payment that it got. */
+const RELEASE_GRACE_MS = 60_000
 
 export function createPayer(options: PayerOptions): Payer {
-  const { wallet, suites, timeoutMs } = options
-  const terms = new Map<Hex, Promise<Terms>>()
-  let issuer: Promise<WalletIssuer> | undefined
-  const theIssuer = (): Promise<WalletIssuer> => {
-    issuer ??= options.findIssuer().catch((error: unknown) => {
-      issuer = undefined
-      throw error
-    })
-    return issuer
+  const { suites, timeoutMs, topUp } = options
+  const termsOf = remembered(
+    (gateway: TrustedGateway) => gateway.enclave,
+    Number.POSITIVE_INFINITY,
+    (gateway) => readTerms({ suites, timeoutMs }, gateway),
+  )
+  const issuerOf = remembered((wallet: Wallet) => wallet.keysetId, ISSUER_TTL_MS, options.findIssuer)
+  /** Payments whose answers have not ended: they resolve with it. */
+  const inFlight = new Map<Hex, Promise<void>>()
+  /** When answers broke off. */
+  const releasedAt = new Map<Hex, number>()
+  /** Change that is being taken. */
+  const concluding = new Map<Hex, Promise<unknown>>()
+
+  /** Those that can pay, the one that ends first before the others. */
+  const payable = (): Wallet[] => {
+    const now = Date.now() / 1000
+    const wallets = options.wallets().filter(({ keyset }) => isSpendable(keyset, now))
+    return wallets.toSorted((a, b) => a.keyset.spendUntil - b.keyset.spendUntil)
   }
-  const termsOf = (gateway: TrustedGateway): Promise<Terms> => {
-    const known = terms.get(gateway.enclave)
-    if (known !== undefined) return known
-    const reading = readTerms({ suites, timeoutMs }, gateway)
-    terms.set(gateway.enclave, reading)
-    reading.catch(() => terms.delete(gateway.enclave))
-    return reading
+
+  const payNow = async (enclave: Hex, maximumFee: bigint): Promise<MadePayment> => {
+    let refusal: unknown = new WalletError('INSUFFICIENT', 'the wallet holds no credits that can be spent')
+    for (const wallet of payable()) {
+      try {
+        const issuer = await issuerOf(wallet)
+        return { wallet, issuer, ...(await wallet.pay(enclave, maximumFee)) }
+      } catch (error) {
+        // An issuer that cannot be reached weighs more than a wallet that is short: it is what somebody can do something about.
+        if (!isInsufficient(error) && !(error instanceof SealpathError)) throw error
+        if (isInsufficient(refusal)) refusal = error
+      }
+    }
+    throw refusal
   }
+
+  /** What is missing may be in answers that are under way, in change that did not come with its answer, or in a purchase. */
+  const payWhenPossible = async (enclave: Hex, maximumFee: bigint): Promise<MadePayment> => {
+    const more = [() => recover().then((closed) => closed > 0), () => topUp?.wait(timeoutMs) ?? Promise.resolve(false)]
+    for (;;) {
+      try {
+        return await payNow(enclave, maximumFee)
+      } catch (error) {
+        if (!isInsufficient(error)) throw error
+        if (inFlight.size > 0 && (await endsWithin(inFlight.values(), timeoutMs))) continue
+        for (let next = more.shift(); ; next = more.shift()) {
+          if (next === undefined) throw error
+          if (await next()) break
+        }
+      }
+    }
+  }
+
+  /** Credits of a request that has just failed are not taken back yet: the gateway may still be handing them on. */
+  const close = async (wallet: Wallet, id: Hex, access: IssuerAccess): Promise<boolean> => {
+    const isRecent = performance.now() - (releasedAt.get(id) ?? Number.NEGATIVE_INFINITY) < RELEASE_GRACE_MS
+    if (isRecent) return (await recoverPayment(wallet, id, access)) !== undefined
+    releasedAt.delete(id)
+    return (await resolvePayment(wallet, id, access)) !== 'pending'
+  }
+
   const recover = async (): Promise<number> => {
     let closed = 0
-    for (const { id } of wallet.openPayments) {
-      const { access } = await theIssuer()
-      if ((await resolvePayment(wallet, id, access)) !== 'pending') closed++
+    for (const wallet of options.wallets()) {
+      for (const { id } of wallet.openPayments) {
+        if (inFlight.has(id)) continue
+        const { access } = await issuerOf(wallet)
+        if (await close(wallet, id, access)) closed++
+      }
     }
     return closed
   }
-  /** Change that did not come with its answer may be all that is missing. */
-  const payOrRecover = async (enclave: Hex, maximumFee: bigint) => {
-    try {
-      return await wallet.pay(enclave, maximumFee)
-    } catch (error) {
-      const isShort = error instanceof WalletError && error.code === 'INSUFFICIENT'
-      if (!isShort || (await recover()) === 0) throw error
-      return wallet.pay(enclave, maximumFee)
-    }
-  }
+
   return {
     recover,
+    async prepare() {
+      for (const wallet of payable()) if (wallet.credits.length > 0) await wallet.prepare()
+    },
     async pay(gateway, model, body) {
-      const [{ prices, contexts }, { enclave }] = await Promise.all([termsOf(gateway), theIssuer()])
+      // Side by side with the terms; what fails here fails again where it is needed.
+      for (const wallet of payable().slice(0, 1)) issuerOf(wallet).catch(() => undefined)
+      const { prices, contexts } = await termsOf(gateway)
       const price = prices.models.find((entry) => entry.model === model)
       if (price === undefined) return undefined
       const maximumFee = costAtMost(price, body, contexts.get(model))
-      const { payment, id } = await payOrRecover(gateway.enclave, maximumFee)
-      const sealed = await sealPayment(suites, preferredConfig(enclave.keyConfigs), payment)
+      const { wallet, issuer, payment, id } = await payWhenPossible(gateway.enclave, maximumFee)
+      const ended = Promise.withResolvers<void>()
+      inFlight.set(id, ended.promise)
+      const end = () => {
+        if (!inFlight.delete(id)) return
+        ended.resolve()
+        topUp?.check()
+        wallet.prepare().catch(() => {
+          // What is not prepared is computed when it is needed.
+        })
+      }
+      const sealed = await sealPayment(suites, preferredConfig(issuer.enclave.keyConfigs), payment)
       return {
         id,
         field: formatSealed(sealed.sealed),
-        abandon: () => wallet.returnPayment(id),
-        async conclude(trailer) {
-          if (trailer === undefined) return undefined
-          return wallet.finishPayment(id, await sealed.openChange(parseSealed(trailer)))
+        abandon: () => wallet.returnPayment(id).finally(end),
+        release() {
+          if (concluding.has(id) || !inFlight.has(id)) return
+          releasedAt.set(id, performance.now())
+          end()
+        },
+        conclude(trailer) {
+          const take = async () => {
+            if (trailer === undefined) return undefined
+            return wallet.finishPayment(id, await sealed.openChange(parseSealed(trailer)))
+          }
+          const taken = take().finally(() => {
+            concluding.delete(id)
+            end()
+          })
+          concluding.set(id, taken)
+          return taken
         },
       }
     },
+    async idle() {
+      await Promise.allSettled(concluding.values())
+    },
+  }
+}
+
+/** Whether one of them does within that time. */
+async function endsWithin(answers: Iterable<Promise<void>>, timeoutMs: number): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const timeout = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), timeoutMs)
+  })
+  const first = Promise.race(answers).then((): true => true)
+  return Promise.race([first, timeout]).finally(() => clearTimeout(timer))
+}
+
+/** Remembers what was read for a key, for some time, and nothing that failed. */
+function remembered<Subject, Value>(
+  keyOf: (subject: Subject) => Hex,
+  ttlMs: number,
+  read: (subject: Subject) => Promise<Value>,
+): (subject: Subject) => Promise<Value> {
+  const known = new Map<Hex, { readonly value: Promise<Value>; readonly until: number }>()
+  return (subject) => {
+    const key = keyOf(subject)
+    const entry = known.get(key)
+    if (entry !== undefined && entry.until > performance.now()) return entry.value
+    const value = read(subject)
+    known.set(key, { value, until: performance.now() + ttlMs })
+    value.catch(() => known.delete(key))
+    return value
   }
 }
 

@@ -1,16 +1,16 @@
 /** A wallet against an issuer of the plain arithmetic: what it buys, pays, gets back, and finds again. @module */
 import { beforeEach, describe, expect, it } from 'vitest'
 import { type Hex, toHex } from '#protocol/bytes.ts'
-import { BLANK_SLOTS, splitChange, totalUnits } from '#protocol/credits/amounts.ts'
-import { publicKeyOf, signBlinded, verifyWithSecretKey } from '#protocol/credits/blindSignature.ts'
+import { BLANK_SLOTS, totalUnits } from '#protocol/credits/amounts.ts'
+import { signBlinded } from '#protocol/credits/blindSignature.ts'
 import type { Change } from '#protocol/credits/change.ts'
-import { EXIT_SECONDS_MIN, hashKeyset, type Keyset } from '#protocol/credits/keyset.ts'
+import { hashKeyset } from '#protocol/credits/keyset.ts'
 import { creditMessage } from '#protocol/credits/message.ts'
-import { encodePayment, type Payment } from '#protocol/credits/payment.ts'
+import { encodePayment } from '#protocol/credits/payment.ts'
 import { decodeG1, encodeG1 } from '#protocol/credits/points.ts'
-import { DEPOSIT_SIZES, type Purchase } from '#protocol/credits/purchase.ts'
-import { keccak256 } from '#protocol/hash.ts'
-import type { ChangeEntry } from '#protocol/wire/issuerApi.ts'
+import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'
+import { keyset, PlainIssuer } from '../../../test/support/plainIssuer.ts'
+import { SealpathError } from '../errors.ts'
 import { type RestorePorts, recoverPayment, resolvePayment, restoreWallet } from './restore.ts'
 import { Wallet, type WalletStore } from './wallet.ts'
 import { openWalletCipher } from './walletCipher.ts'
@@ -19,64 +19,7 @@ import { parseState, serializeState, type WalletState } from './walletState.ts'
 const SEED = new Uint8Array(32).fill(7)
 const ENCLAVE: Hex = `0x${'e1'.repeat(20)}`
 const ONE_OPG = DEPOSIT_SIZES[0] ?? 0n
-const secretKeys = Array.from({ length: 24 }, (_, i) => BigInt(1_000 + i))
-const keyset: Keyset = {
-  chainId: 31_337,
-  vault: `0x${'aa'.repeat(20)}`,
-  keys: secretKeys.map(publicKeyOf),
-  signUntil: 1,
-  spendUntil: 2,
-  exitUntil: 2 + EXIT_SECONDS_MIN,
-}
 const domain = { chainId: keyset.chainId, vault: keyset.vault, keyset: hashKeyset(keyset) }
-
-/** An issuer without a chain: it believes in every deposit it is told of. */
-class PlainIssuer implements RestorePorts {
-  readonly deposits = new Map<string, bigint>()
-  readonly spent = new Set<Hex>()
-  readonly change: ChangeEntry[] = []
-  asked: string[] = []
-
-  async issue(purchase: Purchase): Promise<Uint8Array[]> {
-    if (!this.deposits.has(purchase.claimKey)) throw new Error('no deposit')
-    return purchase.outputs.map(({ exponent, blinded }) => encodeG1(signBlinded(blinded, secretKeys[exponent] ?? 0n)))
-  }
-
-  /** Reserves and captures. Throws for a credit that does not verify or was spent. */
-  capture(payment: Payment, fee: bigint): Change {
-    for (const { exponent, secret, exitKey, signature } of payment.credits) {
-      const message = creditMessage(domain, exitKey, secret)
-      if (!verifyWithSecretKey(message, signature, secretKeys[exponent] ?? 0n)) throw new Error('BAD_CREDIT')
-      if (this.spent.has(toHex(message))) throw new Error('SPENT')
-    }
-    for (const { secret, exitKey } of payment.credits) this.spent.add(toHex(creditMessage(domain, exitKey, secret)))
-    const exponents = splitChange(
-      payment.credits.map(({ exponent }) => exponent),
-      fee,
-    )
-    const signatures = exponents.map((exponent, i) => {
-      const blank = payment.blanks[i] ?? new Uint8Array()
-      const signature = encodeG1(signBlinded(decodeG1(blank), secretKeys[exponent] ?? 0n))
-      this.change.push({ blank: toHex(keccak256(blank)), exponent, signature })
-      return { exponent, blindSignature: signature }
-    })
-    return { fee, signatures }
-  }
-
-  async changeTile(prefix: string): Promise<{ entries: ChangeEntry[] }> {
-    this.asked.push(prefix)
-    return { entries: this.change.filter(({ blank }) => blank.startsWith(`0x${prefix}`)) }
-  }
-
-  async spentTile(prefix: string): Promise<{ spent: Hex[] }> {
-    this.asked.push(prefix)
-    return { spent: [...this.spent].filter((hash) => hash.startsWith(`0x${prefix}`)) }
-  }
-
-  async depositOf(claimKey: Hex): Promise<bigint | undefined> {
-    return this.deposits.get(claimKey)
-  }
-}
 
 class MemoryStore implements WalletStore {
   text: string | undefined
@@ -152,9 +95,9 @@ describe('buying and paying', () => {
 
   it('pays from blanks prepared ahead without arithmetic in between', async () => {
     await buy()
-    wallet.prepare()
+    await wallet.prepare()
     const { payment } = await wallet.pay(ENCLAVE, 32n)
-    expect(payment.blanks.map(toHex)).toEqual(wallet.blanksFrom(0).map(toHex))
+    expect(payment.blanks.map(toHex)).toEqual(wallet.keys.blanksFrom(0).map(toHex))
     expect(encodePayment(payment)).toHaveLength(2_405)
   }, 30_000)
 })
@@ -252,12 +195,102 @@ describe('what is lost is found', () => {
     // What comes next begins behind everything that was used.
     expect((await fresh.startPurchase(ONE_OPG)).number).toBe(1)
     const { payment } = await fresh.pay(ENCLAVE, 32n)
-    expect(payment.blanks.map(toHex)).toEqual(wallet.blanksFrom(BLANK_SLOTS).map(toHex))
+    expect(payment.blanks.map(toHex)).toEqual(wallet.keys.blanksFrom(BLANK_SLOTS).map(toHex))
     // Restoring twice adds nothing.
     const twice = await restoreWallet(fresh, issuer)
     expect(twice.units).toBe(ONE_OPG - 992n)
     expect(fresh.balance.spendable + fresh.balance.inPayments).toBe(ONE_OPG - 992n)
   }, 120_000)
+
+  it('restoring that fails on the way adopts nothing, and finds everything when it is repeated', async () => {
+    await buy()
+    const paid = await wallet.pay(ENCLAVE, 1_024n)
+    await wallet.finishPayment(paid.id, issuer.capture(paid.payment, 992n))
+    const fresh = await Wallet.open({ seed: SEED, keyset, store: new MemoryStore() })
+    const empty = fresh.balance
+    let calls = 0
+    const cut = (at: number): RestorePorts => {
+      calls = 0
+      const guard = async <T>(act: () => Promise<T>): Promise<T> => {
+        if (calls++ === at) throw new Error('cut off')
+        return act()
+      }
+      return {
+        changeTile: (prefix) => guard(() => issuer.changeTile(prefix)),
+        spentTile: (prefix) => guard(() => issuer.spentTile(prefix)),
+        depositOf: (claimKey) => guard(() => issuer.depositOf(claimKey)),
+        issue: (purchase) => guard(() => issuer.issue(purchase)),
+      }
+    }
+    for (const at of [0, 1, 3, 10, 60]) {
+      await expect(restoreWallet(fresh, cut(at))).rejects.toThrow('cut off')
+      expect(fresh.balance).toEqual(empty)
+    }
+    await restoreWallet(fresh, cut(-1))
+    expect(fresh.balance).toEqual(wallet.balance)
+  }, 120_000)
+
+  it('restoring finds exits under way, lets a fresh deposit wait, and keeps one that is not answered', async () => {
+    await buy()
+    const [first, second] = wallet.credits
+    if (first === undefined || second === undefined) throw new Error('expected credits')
+    for (const number of [1, 2]) issuer.deposits.set(wallet.keys.claimKeyOf(number), ONE_OPG)
+    const recipient: Hex = '0x00000000000000000000000000000000cafe0008'
+    const opened = new Map([first, second].map((credit) => [wallet.keys.idOf(credit), { recipient, readyAt: 77 }]))
+    const fresh = await Wallet.open({ seed: SEED, keyset, store: new MemoryStore() })
+    await restoreWallet(fresh, {
+      changeTile: (prefix) => issuer.changeTile(prefix),
+      spentTile: (prefix) => issuer.spentTile(prefix),
+      depositOf: (claimKey) => issuer.depositOf(claimKey),
+      async issue(purchase) {
+        if (purchase.number === 1) return { delaySeconds: 600 }
+        if (purchase.number === 2) throw new SealpathError('ISSUER_REFUSED', 'no', { reason: 'DEPOSIT_CLOSED' })
+        return issuer.issue(purchase)
+      },
+      openedExits: async () => opened,
+    })
+    expect(fresh.openExits).toMatchObject([{ recipient, readyAt: 77, isSent: true }])
+    expect(fresh.openExits[0]?.credits).toEqual([first, second])
+    expect(fresh.openPurchases).toEqual([
+      { number: 1, units: ONE_OPG, delaySeconds: 600, isAutomatic: false },
+      { number: 2, units: ONE_OPG, delaySeconds: 0, isAutomatic: false },
+    ])
+    const { spendable, inExits, inPurchases } = fresh.balance
+    expect([spendable + inExits, inPurchases]).toEqual([ONE_OPG, 2n * ONE_OPG])
+    expect((await fresh.startPurchase(ONE_OPG)).number).toBe(3)
+  }, 60_000)
+
+  it('restoring an old copy of the file lets go of what was spent since, and counts on behind it', async () => {
+    await buy()
+    const old = store.text
+    const paid = await wallet.pay(ENCLAVE, 1_024n)
+    await wallet.finishPayment(paid.id, issuer.capture(paid.payment, 992n))
+    const copy = new MemoryStore()
+    copy.text = old
+    const behind = await Wallet.open({ seed: SEED, keyset, store: copy })
+    expect(behind.balance.spendable).toBe(ONE_OPG)
+    await restoreWallet(behind, issuer)
+    expect(behind.balance).toEqual(wallet.balance)
+    const { payment } = await behind.pay(ENCLAVE, 32n)
+    expect(issuer.capture(payment, 32n).fee).toBe(32n)
+    expect(payment.blanks.map(toHex)).toEqual(wallet.keys.blanksFrom(BLANK_SLOTS).map(toHex))
+  }, 60_000)
+
+  it('asks for parts of a tile that has grown too large', async () => {
+    await buy()
+    const { payment, id } = await wallet.pay(ENCLAVE, 1_024n)
+    issuer.capture(payment, 992n)
+    const lengths = new Set<number>()
+    const large = {
+      async changeTile(prefix: string) {
+        lengths.add(prefix.length)
+        if (prefix.length < 5) throw new SealpathError('ISSUER_REFUSED', 'large', { reason: 'TILE_TOO_LARGE' })
+        return issuer.changeTile(prefix)
+      },
+    }
+    expect(await recoverPayment(wallet, id, large)).toBe(992n)
+    expect([...lengths]).toEqual([3, 4, 5])
+  }, 60_000)
 })
 
 describe('at rest', () => {

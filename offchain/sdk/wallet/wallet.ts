@@ -1,23 +1,27 @@
 /**
- * A wallet of blind credits under one keyset: buys, pays, takes change, and finds what it lost. Every step is stored before anything leaves,
+ * A wallet of blind credits under one keyset: buys, pays, takes change, exits, and finds what it lost. Every step is stored before anything leaves,
  * so that a crash at any point leaves at most a payment whose change is asked for again.
  *
- * It talks to nobody itself: who carries purchases and payments is its caller's business. Spec: DESIGN section 6.
+ * It talks to nobody itself: who carries purchases, payments and exits is its caller's business. Spec: DESIGN section 6.
  * @module
  */
-import { type Hex, toHex } from '#protocol/bytes.ts'
-import { BLANK_SLOTS, chooseCredits, totalUnits } from '#protocol/credits/amounts.ts'
-import { blindMessage, unblindSignature, verifySignature } from '#protocol/credits/blindSignature.ts'
+import type { Hex } from '#protocol/bytes.ts'
+import { BLANK_SLOTS, chooseCredits, formatOpg, totalUnits } from '#protocol/credits/amounts.ts'
 import { type Change, verifyChange } from '#protocol/credits/change.ts'
-import { CreditError } from '#protocol/credits/creditError.ts'
-import { type CreditSecrets, deriveCredit } from '#protocol/credits/derivation.ts'
-import { hashKeyset, type Keyset } from '#protocol/credits/keyset.ts'
-import { creditMessage } from '#protocol/credits/message.ts'
+import type { Keyset } from '#protocol/credits/keyset.ts'
 import { encodePayment, type Payment, paymentId } from '#protocol/credits/payment.ts'
-import { decodeG1, encodeG1 } from '#protocol/credits/points.ts'
-import { createPurchase, deriveClaimKey, type Purchase, unblindPurchase } from '#protocol/credits/purchase.ts'
-import { enclaveOfKey } from '#protocol/receipt/head.ts'
-import { emptyState, type OpenPayment, type OpenPurchase, type WalletCredit, type WalletState } from './walletState.ts'
+import type { Purchase } from '#protocol/credits/purchase.ts'
+import { WalletError } from './walletError.ts'
+import { randomBytes, WalletKeys } from './walletKeys.ts'
+import {
+  emptyState,
+  type OpenExit,
+  type OpenPayment,
+  type OpenPurchase,
+  type TopUpRecord,
+  type WalletCredit,
+  type WalletState,
+} from './walletState.ts'
 
 /** Keeps the state durably: `save` resolves when a crash can no longer lose it. */
 export type WalletStore = {
@@ -25,6 +29,7 @@ export type WalletStore = {
   save(state: WalletState): Promise<void>
 }
 
+/** Units; every unit of the wallet is in exactly one of them. */
 export type Balance = {
   /** Units that can be spent. */
   readonly spendable: bigint
@@ -32,69 +37,83 @@ export type Balance = {
   readonly inPayments: bigint
   /** Units of deposits that the issuer has not answered. */
   readonly inPurchases: bigint
+  /** Units that the vault is paying out. */
+  readonly inExits: bigint
   readonly credits: number
-}
-
-export type WalletErrorCode =
-  | 'INSUFFICIENT'
-  /** The state is of another keyset. */
-  | 'OTHER_KEYSET'
-  | 'UNKNOWN_PURCHASE'
-  | 'UNKNOWN_PAYMENT'
-  /** The issuer's change is not what the payment is owed. */
-  | 'BAD_CHANGE'
-
-export class WalletError extends Error {
-  override readonly name = 'WalletError'
-  readonly code: WalletErrorCode
-  /** With `INSUFFICIENT`: what it would take, and what eight credits of this wallet reach, in units. */
-  readonly amounts: { readonly needed: bigint; readonly spendable: bigint } | undefined
-  constructor(code: WalletErrorCode, message: string, amounts?: WalletError['amounts']) {
-    super(message)
-    this.code = code
-    this.amounts = amounts
-  }
 }
 
 export type WalletOptions = { readonly seed: Uint8Array; readonly keyset: Keyset; readonly store: WalletStore }
 
+export type PurchaseStart = {
+  /** Seconds between the deposit and asking for its credits; 0 unless told. */
+  readonly delaySeconds?: number
+  /** Set for an automatic purchase: the time, in seconds. */
+  readonly automaticAt?: number
+}
+
+/** What was found again. `spent` names credits of the wallet that it may still hold although they are gone. */
+export type FoundCredits = {
+  readonly credits: readonly WalletCredit[]
+  readonly nextPurchase: number
+  readonly nextBlank: number
+  readonly purchases?: readonly OpenPurchase[]
+  readonly exits?: readonly OpenExit[]
+  readonly spent?: readonly WalletCredit[]
+}
+
+/** Automatic purchases that are remembered: far more than any limit looks back on. */
+const TOP_UPS_KEPT = 1_000
+
 type PreparedBlanks = { readonly firstBlank: number; readonly blanks: readonly Uint8Array[] }
 
 export class Wallet {
-  readonly keysetId: Hex
-  readonly keyset: Keyset
-  readonly #seed: Uint8Array
+  readonly keys: WalletKeys
   readonly #store: WalletStore
   #state: WalletState
   #prepared: PreparedBlanks | undefined
   /** One change of state after the other. */
   #turn: Promise<unknown> = Promise.resolve()
 
-  private constructor({ seed, keyset, store }: WalletOptions, state: WalletState) {
-    this.#seed = seed
-    this.keyset = keyset
+  private constructor(keys: WalletKeys, store: WalletStore, state: WalletState) {
+    this.keys = keys
     this.#store = store
     this.#state = state
-    this.keysetId = state.keyset
   }
 
   /** Throws `WalletError` (`OTHER_KEYSET`) and what the store throws. */
-  static async open(options: WalletOptions): Promise<Wallet> {
-    const id = hashKeyset(options.keyset)
-    const state = (await options.store.load()) ?? emptyState(id)
-    if (state.keyset !== id) throw new WalletError('OTHER_KEYSET', 'the wallet holds credits of another keyset')
-    return new Wallet(options, state)
+  static async open({ seed, keyset, store }: WalletOptions): Promise<Wallet> {
+    const keys = new WalletKeys(seed, keyset)
+    const state = (await store.load()) ?? emptyState(keys.keysetId)
+    if (state.keyset !== keys.keysetId) {
+      throw new WalletError('OTHER_KEYSET', 'the wallet holds credits of another keyset')
+    }
+    return new Wallet(keys, store, state)
+  }
+
+  get keysetId(): Hex {
+    return this.keys.keysetId
+  }
+
+  get keyset(): Keyset {
+    return this.keys.keyset
   }
 
   get balance(): Balance {
-    const { credits, payments, purchases } = this.#state
-    const units = (items: readonly WalletCredit[]) => totalUnits(items.map(({ exponent }) => exponent))
+    const { credits, payments, purchases, exits } = this.#state
+    const sum = (parts: readonly { readonly credits: readonly WalletCredit[] }[]) =>
+      parts.reduce((units, part) => units + unitsIn(part.credits), 0n)
     return {
-      spendable: units(credits),
-      inPayments: payments.reduce((sum, payment) => sum + units(payment.credits), 0n),
-      inPurchases: purchases.reduce((sum, purchase) => sum + purchase.units, 0n),
+      spendable: unitsIn(credits),
+      inPayments: sum(payments),
+      inPurchases: purchases.reduce((units, purchase) => units + purchase.units, 0n),
+      inExits: sum(exits),
       credits: credits.length,
     }
+  }
+
+  /** The credits that can be spent. */
+  get credits(): readonly WalletCredit[] {
+    return this.#state.credits
   }
 
   get openPurchases(): readonly OpenPurchase[] {
@@ -105,71 +124,68 @@ export class Wallet {
     return this.#state.payments
   }
 
+  get openExits(): readonly OpenExit[] {
+    return this.#state.exits
+  }
+
+  get topUps(): readonly TopUpRecord[] {
+    return this.#state.topUps
+  }
+
   /** Begins a purchase of one deposit size: its claim key goes into the deposit, its outputs to the issuer. */
-  startPurchase(units: bigint): Promise<Purchase> {
-    return this.#change(async (state) => {
-      const purchase = createPurchase(this.#seed, this.keyset, state.nextPurchase, units)
+  startPurchase(units: bigint, { delaySeconds = 0, automaticAt }: PurchaseStart = {}): Promise<Purchase> {
+    return this.#change((state) => {
+      const purchase = this.keys.purchase(state.nextPurchase, units)
       const { number } = purchase
-      const purchases = [...state.purchases, { number, units }]
-      return [{ ...state, nextPurchase: number + 1, purchases }, purchase]
+      const open = { number, units, delaySeconds, isAutomatic: automaticAt !== undefined }
+      const topUps =
+        automaticAt === undefined ? state.topUps : [...state.topUps, { at: automaticAt, units }].slice(-TOP_UPS_KEPT)
+      return [{ ...state, nextPurchase: number + 1, purchases: [...state.purchases, open], topUps }, purchase]
     })
   }
 
   /** Takes the issuer's blind signatures. Throws `CreditError` and keeps the purchase open when they are not the keyset's. */
   finishPurchase(number: number, signatures: readonly Uint8Array[]): Promise<void> {
-    return this.#change(async (state) => {
+    return this.#change((state) => {
       const { units } = this.#openPurchase(state, number)
-      const credits = this.creditsOfPurchase(this.rederivePurchase(number, units), signatures)
-      const purchases = state.purchases.filter((open) => open.number !== number)
-      return [{ ...state, purchases, credits: [...state.credits, ...credits] }, undefined]
+      const credits = this.keys.creditsOfPurchase(this.keys.purchase(number, units), signatures)
+      return [{ ...withoutPurchase(state, number), credits: [...state.credits, ...credits] }, undefined]
     })
   }
 
   /** Forgets a purchase whose deposit was never made or was refunded. */
   dropPurchase(number: number): Promise<void> {
-    return this.#change(async (state) => {
+    return this.#change((state) => {
       this.#openPurchase(state, number)
-      return [{ ...state, purchases: state.purchases.filter((open) => open.number !== number) }, undefined]
+      return [withoutPurchase(state, number), undefined]
     })
   }
 
-  /** Blinds the next payment's blanks ahead of time (about 150 ms), so that paying itself takes none. */
-  prepare(): void {
+  /** Blinds the next payment's blanks ahead of time, one after the other, so that paying takes no arithmetic and nothing else waits long. */
+  async prepare(): Promise<void> {
     const firstBlank = this.#state.nextBlank
-    if (this.#prepared?.firstBlank !== firstBlank) this.#prepared = { firstBlank, blanks: this.blanksFrom(firstBlank) }
+    if (this.#prepared?.firstBlank === firstBlank) return
+    const blanks: Uint8Array[] = []
+    while (blanks.length < BLANK_SLOTS && this.#state.nextBlank === firstBlank) {
+      blanks.push(this.keys.blank(firstBlank + blanks.length))
+      await new Promise((resolve) => setTimeout(resolve))
+    }
+    if (blanks.length === BLANK_SLOTS) this.#prepared = { firstBlank, blanks }
   }
 
   /** Makes a payment to a gateway and stores it. Throws `WalletError` (`INSUFFICIENT`). */
   pay(enclave: Hex, maximumFee: bigint): Promise<{ readonly payment: Payment; readonly id: Hex }> {
-    return this.#change(async (state) => {
-      const choice = chooseCredits(
-        state.credits.map(({ exponent }) => exponent),
-        maximumFee,
-      )
-      if (!choice.ok) {
-        const { needed, spendable } = choice
-        const message = `eight credits of this wallet are worth ${spendable} units, and the request may cost ${needed}`
-        throw new WalletError('INSUFFICIENT', message, { needed, spendable })
-      }
-      const indices = new Set(choice.indices)
-      const spent = state.credits.filter((_, i) => indices.has(i))
+    return this.#change((state) => {
+      const { spent, kept } = chooseFor(state.credits, maximumFee)
       const firstBlank = state.nextBlank
-      const blanks = this.#prepared?.firstBlank === firstBlank ? this.#prepared.blanks : this.blanksFrom(firstBlank)
-      const payment: Payment = {
-        keyset: this.keysetId,
-        enclave,
-        maximumFee,
-        credits: spent.map((credit) => {
-          const { secret, exitKey } = this.#secretsOf(credit)
-          return { exponent: credit.exponent, secret, exitKey, signature: credit.signature }
-        }),
-        blanks,
-      }
+      const isPrepared = this.#prepared?.firstBlank === firstBlank
+      const blanks = (isPrepared ? this.#prepared?.blanks : undefined) ?? this.keys.blanksFrom(firstBlank)
+      const credits = spent.map((credit) => this.keys.spent(credit))
+      const payment: Payment = { keyset: this.keysetId, enclave, maximumFee, credits, blanks }
       const id = paymentId(encodePayment(payment))
       const payments = [...state.payments, { id, enclave, maximumFee, firstBlank, credits: spent }]
-      const credits = state.credits.filter((_, i) => !indices.has(i))
       return [
-        { ...state, nextBlank: firstBlank + BLANK_SLOTS, payments, credits },
+        { ...state, nextBlank: firstBlank + BLANK_SLOTS, payments, credits: kept },
         { payment, id },
       ]
     })
@@ -177,115 +193,87 @@ export class Wallet {
 
   /** Takes a payment's change and answers the fee. Throws `WalletError` (`UNKNOWN_PAYMENT`, `BAD_CHANGE`), keeping the payment open. */
   finishPayment(id: Hex, change: Change): Promise<bigint> {
-    return this.#change(async (state) => {
+    return this.#change((state) => {
       const open = this.#openPayment(state, id)
       const check = verifyChange(this.#rebuild(open), change, this.keyset, randomBytes)
       if (!check.ok) throw new WalletError('BAD_CHANGE', `the change is not what is owed: ${check.code}`)
       const credits = change.signatures.map(({ exponent, blindSignature }, i) =>
-        this.#unblindChange(open.firstBlank + i, exponent, blindSignature),
+        this.keys.unblindChange(open.firstBlank + i, exponent, blindSignature),
       )
-      return [this.#closed(state, id, credits), change.fee]
+      return [closePayment(state, id, credits), change.fee]
     })
   }
 
   /** Gives back the credits of a payment that no issuer has seen. If one has after all, it will say so when they are spent again. */
   returnPayment(id: Hex): Promise<void> {
-    return this.#change(async (state) => [this.#closed(state, id, this.#openPayment(state, id).credits), undefined])
+    return this.#change((state) => [closePayment(state, id, this.#openPayment(state, id).credits), undefined])
   }
 
   /** The blanks of an open payment, compressed, in order: what change tiles are searched for. */
   blanksOf(id: Hex): readonly Uint8Array[] {
-    return this.blanksFrom(this.#openPayment(this.#state, id).firstBlank)
+    return this.keys.blanksFrom(this.#openPayment(this.#state, id).firstBlank)
   }
 
-  /** Adds credits that were found again from the seed, and counts on behind everything that was ever used. */
-  adopt(found: {
-    readonly credits: readonly WalletCredit[]
-    readonly nextPurchase: number
-    readonly nextBlank: number
-  }): Promise<void> {
-    return this.#change(async (state) => {
-      const used = [...state.credits, ...state.payments.flatMap((payment) => payment.credits)]
-      const names = new Set(used.map(nameOf))
-      const credits = [...state.credits, ...found.credits.filter((credit) => !names.has(nameOf(credit)))]
-      const nextPurchase = Math.max(state.nextPurchase, found.nextPurchase)
-      const nextBlank = Math.max(state.nextBlank, found.nextBlank)
-      return [{ ...state, credits, nextPurchase, nextBlank }, undefined]
+  /** Sets credits aside to be paid out to `recipient`, those of each list in one transaction. What is not the wallet's any more stays out. */
+  startExits(recipient: Hex, lists: readonly (readonly WalletCredit[])[]): Promise<void> {
+    return this.#change((state) => {
+      const own = new Set(state.credits.map(nameOf))
+      const exits = lists.flatMap((list): OpenExit[] => {
+        const credits = list.filter((credit) => own.has(nameOf(credit)))
+        const [first] = credits
+        return first === undefined ? [] : [{ id: this.keys.idOf(first), recipient, isSent: false, credits }]
+      })
+      const leaving = new Set(exits.flatMap(({ credits }) => credits.map(nameOf)))
+      const credits = state.credits.filter((credit) => !leaving.has(nameOf(credit)))
+      return [{ ...state, credits, exits: [...state.exits, ...exits] }, undefined]
     })
   }
 
-  /** A credit's id, the message that its signature signs: what the issuer publishes once it is spent. */
-  idOf(credit: WalletCredit): Hex {
-    const { secret, exitKey } = this.#secretsOf(credit)
-    const { chainId, vault } = this.keyset
-    return toHex(creditMessage({ chainId, vault, keyset: this.keysetId }, exitKey, secret))
+  /** Stores what became of an exit; without credits it is over. Throws `WalletError` (`UNKNOWN_EXIT`). */
+  updateExit(id: Hex, change: Partial<Omit<OpenExit, 'id' | 'recipient'>>): Promise<void> {
+    return this.#change((state) => {
+      if (!state.exits.some((exit) => exit.id === id)) throw new WalletError('UNKNOWN_EXIT', `no exit ${id} is open`)
+      const exits = state.exits.map((exit) => (exit.id === id ? { ...exit, ...change } : exit))
+      return [{ ...state, exits: exits.filter(({ credits }) => credits.length > 0) }, undefined]
+    })
   }
 
-  /** Address of the claim key of purchase `number`. */
-  claimKeyOf(number: number): Hex {
-    return enclaveOfKey(deriveClaimKey(this.#seed, this.keysetId, number))
+  /** Makes the credits of exits spendable again that never left. Answers how many units these are. */
+  returnExits(): Promise<bigint> {
+    return this.#change((state) => {
+      const back = state.exits.filter(({ isSent }) => !isSent).flatMap(({ credits }) => credits)
+      const exits = state.exits.filter(({ isSent }) => isSent)
+      return [{ ...state, exits, credits: [...state.credits, ...back] }, unitsIn(back)]
+    })
   }
 
-  /** Purchase `number` of this size, whether it was begun here or in a lost copy of this wallet. */
-  rederivePurchase(number: number, units: bigint): Purchase {
-    return createPurchase(this.#seed, this.keyset, number, units)
-  }
-
-  /** The credits of a purchase. Throws `CreditError` when the signatures are not the keyset's. */
-  creditsOfPurchase(purchase: Purchase, signatures: readonly Uint8Array[]): WalletCredit[] {
-    const unblinded = unblindPurchase(purchase, this.keyset, signatures, randomBytes)
-    return purchase.outputs.map(({ counter, exponent }, i) => ({
-      path: 'purchase',
-      counter,
-      exponent,
-      signature: unblinded[i] ?? new Uint8Array(),
-    }))
-  }
-
-  /** The credit that blank `counter` became. Throws `CreditError` (`BAD_SIGNATURE`) when the signature is not the keyset's. */
-  creditOfBlank(counter: number, exponent: number, blindSignature: Uint8Array): WalletCredit {
-    const credit = this.#unblindChange(counter, exponent, blindSignature)
-    const { secret, exitKey } = this.#secretsOf(credit)
-    const { chainId, vault, keys } = this.keyset
-    const publicKey = keys[exponent]
-    const message = creditMessage({ chainId, vault, keyset: this.keysetId }, exitKey, secret)
-    if (publicKey === undefined || !verifySignature(message, decodeG1(credit.signature), publicKey)) {
-      throw new CreditError('BAD_SIGNATURE', 'the change is not signed by the keyset')
-    }
-    return credit
+  /** Adds what was found again from the seed, lets go of what is gone, and counts on behind everything that was ever used. */
+  adopt({ credits, nextPurchase, nextBlank, purchases = [], exits = [], spent = [] }: FoundCredits): Promise<void> {
+    return this.#change((state) => {
+      const gone = new Set([...spent, ...exits.flatMap((exit) => exit.credits)].map(nameOf))
+      const kept = state.credits.filter((credit) => !gone.has(nameOf(credit)))
+      const inExits = state.exits.flatMap((exit) => exit.credits)
+      const known = new Set([...kept, ...state.payments.flatMap((payment) => payment.credits), ...inExits].map(nameOf))
+      const isNew = (credit: WalletCredit) => !known.has(nameOf(credit))
+      const next: WalletState = {
+        ...state,
+        credits: [...kept, ...credits.filter(isNew)],
+        purchases: [
+          ...state.purchases,
+          ...purchases.filter(({ number }) => !state.purchases.some((open) => open.number === number)),
+        ],
+        exits: [...state.exits, ...exits.filter((exit) => exit.credits.every(isNew))],
+        nextPurchase: Math.max(state.nextPurchase, nextPurchase),
+        nextBlank: Math.max(state.nextBlank, nextBlank),
+      }
+      return [next, undefined]
+    })
   }
 
   #rebuild(open: OpenPayment): Payment {
-    const credits = open.credits.map((credit) => {
-      const { secret, exitKey } = this.#secretsOf(credit)
-      return { exponent: credit.exponent, secret, exitKey, signature: credit.signature }
-    })
-    const blanks = this.blanksFrom(open.firstBlank)
+    const credits = open.credits.map((credit) => this.keys.spent(credit))
+    const blanks = this.keys.blanksFrom(open.firstBlank)
     return { keyset: this.keysetId, enclave: open.enclave, maximumFee: open.maximumFee, credits, blanks }
-  }
-
-  #unblindChange(counter: number, exponent: number, blindSignature: Uint8Array): WalletCredit {
-    const { blinding } = deriveCredit(this.#seed, 'change', this.keysetId, counter)
-    const signature = encodeG1(unblindSignature(decodeG1(blindSignature), blinding))
-    return { path: 'change', counter, exponent, signature }
-  }
-
-  #closed(state: WalletState, id: Hex, credits: readonly WalletCredit[]): WalletState {
-    const payments = state.payments.filter((payment) => payment.id !== id)
-    return { ...state, payments, credits: [...state.credits, ...credits] }
-  }
-
-  #secretsOf({ path, counter }: WalletCredit): CreditSecrets {
-    return deriveCredit(this.#seed, path, this.keysetId, counter)
-  }
-
-  /** The blanks from `firstBlank` on, BLANK_SLOTS of them, compressed. */
-  blanksFrom(firstBlank: number): Uint8Array[] {
-    const { chainId, vault } = this.keyset
-    return Array.from({ length: BLANK_SLOTS }, (_, i) => {
-      const { secret, exitKey, blinding } = deriveCredit(this.#seed, 'change', this.keysetId, firstBlank + i)
-      return encodeG1(blindMessage(creditMessage({ chainId, vault, keyset: this.keysetId }, exitKey, secret), blinding))
-    })
   }
 
   #openPurchase(state: WalletState, number: number): OpenPurchase {
@@ -301,9 +289,9 @@ export class Wallet {
   }
 
   /** Computes the next state from the newest, stores it, and only then makes it the wallet's. */
-  #change<Value>(step: (state: WalletState) => Promise<[WalletState, Value]>): Promise<Value> {
+  #change<Value>(step: (state: WalletState) => [WalletState, Value]): Promise<Value> {
     const run = async (): Promise<Value> => {
-      const [next, value] = await step(this.#state)
+      const [next, value] = step(this.#state)
       await this.#store.save(next)
       this.#state = next
       return value
@@ -314,10 +302,37 @@ export class Wallet {
   }
 }
 
-function nameOf({ path, counter }: WalletCredit): string {
-  return `${path}:${counter}`
+/** The credits that pay, and the others. Throws `WalletError` (`INSUFFICIENT`). */
+function chooseFor(
+  credits: readonly WalletCredit[],
+  maximumFee: bigint,
+): { readonly spent: readonly WalletCredit[]; readonly kept: readonly WalletCredit[] } {
+  const choice = chooseCredits(
+    credits.map(({ exponent }) => exponent),
+    maximumFee,
+  )
+  if (!choice.ok) {
+    const { needed, spendable } = choice
+    const message = `this wallet can pay ${formatOpg(spendable)} at once, and the request may cost ${formatOpg(needed)}`
+    throw new WalletError('INSUFFICIENT', message, { needed, spendable })
+  }
+  const indices = new Set(choice.indices)
+  return { spent: credits.filter((_, i) => indices.has(i)), kept: credits.filter((_, i) => !indices.has(i)) }
 }
 
-function randomBytes(length: number): Uint8Array {
-  return crypto.getRandomValues(new Uint8Array(length))
+function withoutPurchase(state: WalletState, number: number): WalletState {
+  return { ...state, purchases: state.purchases.filter((open) => open.number !== number) }
+}
+
+function closePayment(state: WalletState, id: Hex, credits: readonly WalletCredit[]): WalletState {
+  const payments = state.payments.filter((payment) => payment.id !== id)
+  return { ...state, payments, credits: [...state.credits, ...credits] }
+}
+
+function unitsIn(credits: readonly WalletCredit[]): bigint {
+  return totalUnits(credits.map(({ exponent }) => exponent))
+}
+
+function nameOf({ path, counter }: WalletCredit): string {
+  return `${path}:${counter}`
 }

@@ -6,7 +6,7 @@ import * as v from 'valibot'
 import { type Hex, toBase64 } from '#protocol/bytes.ts'
 import { DENOMINATION_COUNT } from '#protocol/credits/amounts.ts'
 import { G1_BYTES } from '#protocol/credits/points.ts'
-import { base64Of, hash, parseJson, type Schema, toJson, uintOf } from '#protocol/wire/json.ts'
+import { address, base64Of, hash, parseJson, type Schema, toJson, uintOf } from '#protocol/wire/json.ts'
 
 /** Where a credit's secrets come from, what it is worth and the issuer's signature (48 bytes). */
 export type WalletCredit = {
@@ -16,8 +16,31 @@ export type WalletCredit = {
   readonly signature: Uint8Array
 }
 
-/** A purchase whose deposit may be on its way or unanswered. */
-export type OpenPurchase = { readonly number: number; readonly units: bigint }
+/**
+ * A purchase whose deposit may be on its way or unanswered. `delaySeconds` after the deposit the issuer is asked; `isAutomatic` says that no person asked
+ * for it.
+ */
+export type OpenPurchase = {
+  readonly number: number
+  readonly units: bigint
+  readonly delaySeconds: number
+  readonly isAutomatic: boolean
+}
+
+/** An automatic purchase that was begun: its time in seconds and what it costs. */
+export type TopUpRecord = { readonly at: number; readonly units: bigint }
+
+/**
+ * Credits that are being paid out in one transaction: not spendable any more. `id` is that of the first. `isSent` once the transaction may have left,
+ * `readyAt` (seconds) once the vault has opened them.
+ */
+export type OpenExit = {
+  readonly id: Hex
+  readonly recipient: Hex
+  readonly isSent: boolean
+  readonly readyAt?: number
+  readonly credits: readonly WalletCredit[]
+}
 
 /** A payment that was made and whose change has not come yet. Its blanks count from `firstBlank` on the change path. */
 export type OpenPayment = {
@@ -36,7 +59,10 @@ export type WalletState = {
   readonly nextBlank: number
   readonly purchases: readonly OpenPurchase[]
   readonly payments: readonly OpenPayment[]
+  readonly exits: readonly OpenExit[]
   readonly credits: readonly WalletCredit[]
+  /** Automatic purchases of the last time, whatever became of them. */
+  readonly topUps: readonly TopUpRecord[]
 }
 
 export function emptyState(keyset: Hex): WalletState {
@@ -47,7 +73,9 @@ export function emptyState(keyset: Hex): WalletState {
     nextBlank: 0,
     purchases: [],
     payments: [],
+    exits: [],
     credits: [],
+    topUps: [],
   }
 }
 
@@ -58,35 +86,48 @@ const credit: Schema<WalletCredit> = v.object({
   exponent: v.pipe(count, v.maxValue(DENOMINATION_COUNT - 1)),
   signature: base64Of(G1_BYTES),
 })
-const WalletStateSchema: Schema<WalletState> = v.object({
+export const WalletStateSchema: Schema<WalletState> = v.object({
   format: v.literal('sealpath-wallet/1'),
   keyset: hash,
   nextPurchase: count,
   nextBlank: count,
-  purchases: v.array(v.object({ number: count, units: uintOf(64) })),
+  purchases: v.array(v.object({ number: count, units: uintOf(64), delaySeconds: count, isAutomatic: v.boolean() })),
   payments: v.array(
     v.object({
       id: hash,
-      enclave: v.custom<Hex>(isAddress),
+      enclave: address,
       maximumFee: uintOf(64),
       firstBlank: count,
       credits: v.array(credit),
     }),
   ),
+  exits: v.array(
+    v.object({
+      id: hash,
+      recipient: address,
+      isSent: v.boolean(),
+      readyAt: v.exactOptional(count),
+      credits: v.array(credit),
+    }),
+  ),
   credits: v.array(credit),
+  topUps: v.array(v.object({ at: count, units: uintOf(64) })),
 })
 
-function isAddress(value: unknown): boolean {
-  return typeof value === 'string' && /^0x[0-9a-f]{40}$/i.test(value)
+export function serializeState(state: WalletState): string {
+  return toJson(plainState(state))
 }
 
-export function serializeState(state: WalletState): string {
-  const plain = (item: WalletCredit) => ({ ...item, signature: toBase64(item.signature) })
-  return toJson({
+/** The state as JSON takes it: bytes in base64. */
+export function plainState(state: WalletState): unknown {
+  const plain = (items: readonly WalletCredit[]) =>
+    items.map((item) => ({ ...item, signature: toBase64(item.signature) }))
+  return {
     ...state,
-    credits: state.credits.map(plain),
-    payments: state.payments.map((payment) => ({ ...payment, credits: payment.credits.map(plain) })),
-  })
+    credits: plain(state.credits),
+    payments: state.payments.map((payment) => ({ ...payment, credits: plain(payment.credits) })),
+    exits: state.exits.map((exit) => ({ ...exit, credits: plain(exit.credits) })),
+  }
 }
 
 /** Throws `WireError` for anything but what `serializeState` wrote. */
