@@ -46,7 +46,8 @@ export type BackendConfig =
     }
 
 export type IssuerConfig = {
-  readonly url: string
+  /** The issuer, and those that may take its place. */
+  readonly urls: readonly string[]
   /** Address of CreditVault, which stands behind the credits. */
   readonly vault: Hex
   /** Reference values of issuers. Needed on every chain that is not local. */
@@ -105,7 +106,11 @@ export const GatewayConfigSchema: Schema<GatewayConfig> = v.object({
   backends: v.pipe(v.array(backend), v.minLength(1), v.maxLength(64)),
   prices: PriceListSchema,
   issuer: v.exactOptional(
-    v.object({ url: v.pipe(v.string(), v.url()), vault: address, measurements: v.exactOptional(v.array(hash)) }),
+    v.object({
+      urls: v.pipe(v.array(v.pipe(v.string(), v.url())), v.minLength(1), v.maxLength(16)),
+      vault: address,
+      measurements: v.exactOptional(v.array(hash)),
+    }),
   ),
   tick: v.optional(v.object({ receipts: positive, seconds: positive }), { receipts: 1, seconds: 1 }),
   limits: v.optional(

@@ -1,6 +1,7 @@
 /**
  * What a gateway says to the issuer of its clients' credits. The issuer is checked like any enclave: its document, and that it binds the keys it
- * serves to the issuer's role on this chain. A false one could only make the gateway work for nothing.
+ * serves to the issuer's role on this chain. A false one could only make the gateway work for nothing. Of several, one writes and the others
+ * stand by: whoever answered last is asked first, and the next one when it does not answer or is not the writer.
  * @module
  */
 import { AppError } from '#node/appError.ts'
@@ -20,16 +21,19 @@ import {
   type CaptureAnswer,
   CaptureAnswerSchema,
   hashCapture,
+  hashRenew,
   hashReserve,
   type IssuerDomain,
+  type RenewAnswer,
+  RenewAnswerSchema,
   type ReserveAnswer,
   ReserveAnswerSchema,
 } from '#protocol/wire/issuerApi.ts'
 import { parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
 
 export type IssuerClientOptions = {
-  /** Base URL of the issuer. */
-  readonly url: string
+  /** Base URLs of the issuer and of those that may take its place. */
+  readonly urls: readonly string[]
   /** Where both stand: the issuer's statement must name the same chain and registry. */
   readonly chain: { readonly chainId: number; readonly registry: Hex; readonly vault: Hex }
   /** Reference values of issuers; any where undefined, which is for local chains. */
@@ -53,10 +57,12 @@ export class IssuerRefusal extends Error {
 }
 
 export type IssuerClient = {
-  /** The issuer's enclave; undefined until it was reached once. */
+  /** The enclave of the issuer that answered last; undefined until one was reached. */
   readonly enclave: Hex | undefined
   /** Throws `IssuerRefusal`, and `AppError` (`PEER_FAILED`) when the issuer cannot be reached or is not what it should be. */
   reserve(sealedPayment: Uint8Array): Promise<ReserveAnswer>
+  /** Keeps a reserve for another while. */
+  renew(payment: Hex): Promise<RenewAnswer>
   capture(payment: Hex, fee: bigint): Promise<CaptureAnswer>
 }
 
@@ -66,36 +72,43 @@ const DOCUMENT_BYTES_MAX = 65_536
 const EVIDENCE_AGE_SECONDS_MAX = 7_200n
 const CHECKED_FOR_SECONDS = 3_600
 
+/** Refusals of an issuer that is not the writer, or that the payment was not sealed to: another one may take it. */
+const ASK_ANOTHER: ReadonlySet<string> = new Set([
+  'UNAVAILABLE',
+  'EXIT_ONLY',
+  'UNKNOWN_KEYSET',
+  'UNKNOWN_PAYMENT',
+  'BAD_PAYMENT',
+])
+
 type Checked = { readonly enclave: Hex; readonly config: KeyConfig; readonly until: number }
 
-/** Connects when first used; the issuer is checked again every hour, and when it stops opening what is sealed to it. */
+/** Connects when first used; an issuer is checked again every hour, and when it stops opening what is sealed to it. */
 export function createIssuerClient(options: IssuerClientOptions): IssuerClient {
   const domain: IssuerDomain = { chainId: options.chain.chainId, vault: options.chain.vault }
-  let checked: Checked | undefined
-  const peer = async (): Promise<Checked> => {
-    if (checked === undefined || checked.until < options.nowSeconds()) checked = await checkIssuer(options)
-    return checked
-  }
+  const peers = options.urls.map((url) => createPeer(options, url))
+  let last: Peer | undefined
   const call = async <T>(path: string, body: unknown, schema: Schema<T>): Promise<T> => {
-    const { config } = await peer()
-    const url = new URL('/gateway', options.url).href
-    let answer: WholeAnswer
-    try {
-      const request = { method: 'POST' as const, path, body: encodeUtf8(toJson(body)) }
-      answer = await callSealed({ suites: options.suites, url, config, timeoutMs: TIMEOUT_MS }, request)
-    } catch (error) {
-      // It may have been restarted with other keys.
-      checked = undefined
-      throw error
+    const failures: unknown[] = []
+    for (const peer of peers.toSorted((a, b) => Number(b === last) - Number(a === last))) {
+      try {
+        const answer = await peer.call(path, body, schema)
+        last = peer
+        return answer
+      } catch (error) {
+        if (error instanceof IssuerRefusal && !ASK_ANOTHER.has(error.code)) {
+          last = peer
+          throw error
+        }
+        failures.push(error)
+      }
     }
-    const text = decodeUtf8(answer.body)
-    if (answer.status === 200) return parseJson(schema, text, `issuer answer of ${path}`)
-    const { error } = parseJson(ApiErrorSchema, text, 'issuer error')
-    throw new IssuerRefusal(error.code, error.message)
+    // Where one of them may still say otherwise, the refusals of the others are not the last word.
+    throw failures.find(isPassing) ?? failures[0]
   }
   return {
     get enclave() {
-      return checked?.enclave
+      return (last ?? peers[0])?.enclave
     },
     reserve(sealedPayment) {
       const payment = toHex(keccak256(sealedPayment))
@@ -107,6 +120,10 @@ export function createIssuerClient(options: IssuerClientOptions): IssuerClient {
       }
       return call('/v1/reserve', body, ReserveAnswerSchema)
     },
+    renew(payment) {
+      const signature = signDigest(hashRenew({ payment }, domain), options.privateKey)
+      return call('/v1/renew', { payment, signature }, RenewAnswerSchema)
+    },
     capture(payment, fee) {
       const signature = signDigest(hashCapture({ payment, fee }, domain), options.privateKey)
       return call('/v1/capture', { payment, fee, signature }, CaptureAnswerSchema)
@@ -114,10 +131,50 @@ export function createIssuerClient(options: IssuerClientOptions): IssuerClient {
   }
 }
 
-async function checkIssuer(options: IssuerClientOptions): Promise<Checked> {
+function isPassing(error: unknown): boolean {
+  return !(error instanceof IssuerRefusal) || error.code === 'UNAVAILABLE'
+}
+
+/** One of the issuers. */
+type Peer = {
+  readonly enclave: Hex | undefined
+  call<T>(path: string, body: unknown, schema: Schema<T>): Promise<T>
+}
+
+function createPeer(options: IssuerClientOptions, base: string): Peer {
+  let checked: Checked | undefined
+  const check = async (): Promise<Checked> => {
+    if (checked === undefined || checked.until < options.nowSeconds()) checked = await checkIssuer(options, base)
+    return checked
+  }
+  return {
+    get enclave() {
+      return checked?.enclave
+    },
+    async call(path, body, schema) {
+      const { config } = await check()
+      const url = new URL('/gateway', base).href
+      let answer: WholeAnswer
+      try {
+        const request = { method: 'POST' as const, path, body: encodeUtf8(toJson(body)) }
+        answer = await callSealed({ suites: options.suites, url, config, timeoutMs: TIMEOUT_MS }, request)
+      } catch (error) {
+        // It may have been restarted with other keys.
+        checked = undefined
+        throw error
+      }
+      const text = decodeUtf8(answer.body)
+      if (answer.status === 200) return parseJson(schema, text, `issuer answer of ${path}`)
+      const { error } = parseJson(ApiErrorSchema, text, 'issuer error')
+      throw new IssuerRefusal(error.code, error.message)
+    },
+  }
+}
+
+async function checkIssuer(options: IssuerClientOptions, url: string): Promise<Checked> {
   const { chainId, registry } = options.chain
-  const evidenceText = decodeUtf8(await fetchDocument(new URL('/evidence', options.url)))
-  const keyBytes = await fetchDocument(new URL('/ohttp-keys', options.url))
+  const evidenceText = decodeUtf8(await fetchDocument(new URL('/evidence', url)))
+  const keyBytes = await fetchDocument(new URL('/ohttp-keys', url))
   const { statement, document } = parseJson(PublicEvidenceSchema, evidenceText, 'issuer evidence')
   const verdict = verifyNitroEvidence(
     document,

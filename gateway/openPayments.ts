@@ -32,7 +32,7 @@ export function openPayments(config: IssuerConfig, context: PaymentsContext): Pa
   }
   const roots = acceptedRoots(context.attester)
   const issuer = createIssuerClient({
-    url: config.url,
+    urls: config.urls,
     chain: { ...chain, vault: config.vault },
     ...(config.measurements === undefined ? {} : { measurements: config.measurements }),
     roots: () => roots,

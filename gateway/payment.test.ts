@@ -46,6 +46,8 @@ class ScriptedIssuer implements IssuerClient {
   enclave: Hex | undefined = `0x${'15'.repeat(20)}`
   reserves: Uint8Array[] = []
   captures: bigint[] = []
+  renewals = 0
+  onRenew: () => Promise<{ expiresAt: bigint }> = async () => ({ expiresAt: BigInt(this.renewals) })
   maximumFee = 992n
   onReserve: () => Promise<void> = async () => {}
   onCapture: () => Promise<void> = async () => {}
@@ -54,6 +56,11 @@ class ScriptedIssuer implements IssuerClient {
     this.reserves.push(sealed)
     await this.onReserve()
     return { payment: PAYMENT_ID, maximumFee: this.maximumFee, expiresAt: 0n }
+  }
+
+  async renew() {
+    this.renewals++
+    return this.onRenew()
   }
 
   async capture(_: Hex, fee: bigint) {
@@ -300,5 +307,49 @@ describe('credits come back', () => {
     await sleep(5)
     expect(issuer.captures).toHaveLength(1)
     expect(issuer.captures[0]).toBeGreaterThan(10n)
+  })
+})
+
+describe('an answer that takes longer than a reserve lasts', () => {
+  const QUICK = { pauseMin: 2, pauseMax: 2 }
+  const field = formatSealed(new Uint8Array(64))
+  const until = async (isSo: () => boolean) => {
+    while (!isSo()) await sleep(1)
+  }
+
+  it('keeps its reserve until it is captured', async () => {
+    const session = createPayments(issuer, SILENT, QUICK).begin(field, 10n)
+    await session.reserved
+    await until(() => issuer.renewals >= 3)
+    await session.capture(8n)
+    const { renewals } = issuer
+    await sleep(20)
+    expect(issuer.renewals).toBe(renewals)
+    expect(issuer.captures).toEqual([8n])
+  })
+
+  it('asks again when the issuer was away, and no more once it refuses or renews no further', async () => {
+    let isAway = true
+    issuer.onRenew = async () => {
+      if (isAway) throw new AppError('PEER_FAILED', 'no answer', { retryable: true })
+      return { expiresAt: 0n }
+    }
+    await createPayments(issuer, SILENT, QUICK).begin(field, 10n).reserved
+    await until(() => issuer.renewals >= 2)
+    isAway = false
+    const before = issuer.renewals
+    await until(() => issuer.renewals > before)
+    const { renewals } = issuer
+    await sleep(20)
+    expect(issuer.renewals).toBe(renewals)
+
+    issuer.onRenew = async () => {
+      throw new IssuerRefusal('ALREADY_CAPTURED', 'captured')
+    }
+    issuer.renewals = 0
+    await createPayments(issuer, SILENT, QUICK).begin(field, 10n).reserved
+    await until(() => issuer.renewals === 1)
+    await sleep(20)
+    expect(issuer.renewals).toBe(1)
   })
 })

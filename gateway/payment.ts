@@ -66,7 +66,11 @@ const CAPTURE_WAIT_MS = 5_000
 /** Pauses between attempts. A reserve that nobody captures returns by itself, so asking ends some time. */
 const CAPTURE_RETRY_MS = [250, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 60_000, 120_000, 300_000] as const
 
-export function createPayments(issuer: IssuerClient, log: Logger): Payments {
+/** How often a reserve is renewed, in milliseconds: at half of what is left of it, within these bounds. */
+export type RenewTiming = { readonly pauseMin: number; readonly pauseMax: number }
+const RENEW_TIMING: RenewTiming = { pauseMin: 5_000, pauseMax: 100_000 }
+
+export function createPayments(issuer: IssuerClient, log: Logger, renewing: RenewTiming = RENEW_TIMING): Payments {
   let pending = 0
   // A reserve that is repeated answers the same until it is captured: one payment must not pay for two answers.
   const open = new Set<Hex>()
@@ -77,6 +81,7 @@ export function createPayments(issuer: IssuerClient, log: Logger): Payments {
       throw new PaymentError('PAYMENT_REFUSED', message, { reason: 'SPENT' })
     }
     open.add(answer.payment)
+    void keepReserved(issuer, answer, () => open.has(answer.payment), renewing, log)
     return answer
   }
   const capture = async (payment: Hex, fee: bigint): Promise<string | undefined> => {
@@ -142,6 +147,33 @@ async function reserve(issuer: IssuerClient, sealed: Uint8Array): Promise<Reserv
       throw new PaymentError('PAYMENT_REFUSED', message, { reason: cause.code, cause })
     }
     throw new PaymentError('ISSUER_UNAVAILABLE', 'the issuer does not answer: nothing was charged', { cause })
+  }
+}
+
+/** Renews a reserve while `isOpen`, so that an answer may take longer than a reserve lasts; as long as the issuer agrees. */
+async function keepReserved(
+  issuer: IssuerClient,
+  { payment, expiresAt }: ReserveAnswer,
+  isOpen: () => boolean,
+  { pauseMin, pauseMax }: RenewTiming,
+  log: Logger,
+): Promise<void> {
+  let until = Number(expiresAt)
+  for (;;) {
+    const half = ((until - Date.now() / 1000) * 1000) / 2
+    await sleep(Math.min(Math.max(half, pauseMin), pauseMax), undefined, { ref: false })
+    if (!isOpen()) return
+    try {
+      const renewed = Number((await issuer.renew(payment)).expiresAt)
+      if (renewed <= until) {
+        log.warn('reserve is renewed no further', { secondsLeft: Math.round(until - Date.now() / 1000) })
+        return
+      }
+      until = renewed
+    } catch (error) {
+      // What passes is tried again at the next turn; a refusal is the last word.
+      if (error instanceof IssuerRefusal && error.code !== 'UNAVAILABLE') return
+    }
   }
 }
 

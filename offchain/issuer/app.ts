@@ -1,4 +1,4 @@
-/** What an issuer answers inside its seal: #protocol/wire/issuerApi.ts. Nothing is logged per request. @module */
+/** What an issuer answers inside its seal: #protocol/wire/issuerApi.ts and, to other issuers, handoverApi.ts. Nothing is logged per request. @module */
 
 import { AppError } from '#node/appError.ts'
 import { SignerPoolError } from '#node/credits/signerPool.ts'
@@ -6,6 +6,7 @@ import type { InnerResponse } from '#node/sealing/innerResponse.ts'
 import { BytesError, decodeUtf8, encodeUtf8, toBase64 } from '#protocol/bytes.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
 import { CHUNK_BYTES_SEND } from '#protocol/sealing/chunkSealing.ts'
+import { HANDOVER_STATUS, HandoverRequestSchema } from '#protocol/wire/handoverApi.ts'
 import {
   CaptureRequestSchema,
   CHANGE_TILE_MAX,
@@ -16,15 +17,18 @@ import {
   ReserveRequestSchema,
 } from '#protocol/wire/issuerApi.ts'
 import { parseJson, type Schema, toJson, WireError } from '#protocol/wire/json.ts'
+import { type Handover, HandoverError } from './handover.ts'
 import { IssuerError } from './issuerError.ts'
 import { issue } from './issuing.ts'
 import { capture, renew, reserve } from './payments.ts'
-import { type IssuerPorts, keysetOf } from './ports.ts'
+import { type IssuerPorts, keysetOf, keysetsToAsk } from './ports.ts'
 import type { IssuerStore } from './store.ts'
 
 export type IssuerAppOptions = {
   readonly ports: IssuerPorts
   readonly store: Pick<IssuerStore, 'readChange' | 'readSpentIds'>
+  /** Absent for an issuer that hands nothing over. */
+  readonly handover?: Handover
   /** Requests answered at once; above it callers are told to come back. */
   readonly openMax: number
   /** Told what failed that is no answer. */
@@ -49,7 +53,7 @@ export function createIssuerApp(options: IssuerAppOptions): (request: InnerReque
   }
 }
 
-async function route({ ports, store }: IssuerAppOptions, request: InnerRequest): Promise<unknown> {
+async function route({ ports, store, handover }: IssuerAppOptions, request: InnerRequest): Promise<unknown> {
   const { method, path } = request
   if (method === 'POST') {
     switch (path) {
@@ -65,9 +69,14 @@ async function route({ ports, store }: IssuerAppOptions, request: InnerRequest):
         const { fee, sealedChange } = await capture(ports, parse(CaptureRequestSchema, request))
         return sealedChange === undefined ? { fee } : { fee, sealedChange: toBase64(sealedChange) }
       }
+      case '/v1/handover': {
+        if (handover === undefined) break
+        const { sealed } = await handover(parse(HandoverRequestSchema, request))
+        return { sealed: toBase64(sealed) }
+      }
     }
   }
-  if (method === 'GET' && path === '/v1/keysets') return { keysets: [...ports.keysets.keys()] }
+  if (method === 'GET' && path === '/v1/keysets') return { keysets: keysetsToAsk(ports) }
   const [, kind, keyset, prefix] = method === 'GET' ? (TILE_PATH.exec(path) ?? []) : []
   if (keyset === undefined || prefix === undefined) throw new IssuerError('NOT_FOUND', 'no such resource')
   const { id } = keysetOf(ports, keyset as `0x${string}`)
@@ -87,6 +96,10 @@ function parse<T>(schema: Schema<T>, request: InnerRequest): T {
 
 function refusal({ onFault }: IssuerAppOptions, error: unknown): InnerResponse {
   if (error instanceof IssuerError) return refuse(error.code, error.message)
+  if (error instanceof HandoverError) {
+    const { code, message } = error
+    return answer({ error: { code, message } }, HANDOVER_STATUS[code])
+  }
   if (error instanceof WireError || error instanceof BytesError) return refuse('BAD_REQUEST', error.message)
   onFault(error)
   const isPassing = error instanceof AppError || error instanceof SignerPoolError

@@ -1,34 +1,29 @@
 /** How many of a payment's blanks its change can take: only so many are checked before the credits are burnt. @module */
-import { BLANK_SLOTS, DENOMINATION_COUNT } from '#protocol/credits/amounts.ts'
+import { strict as assert } from 'node:assert'
+import { CREDIT_SLOTS, DENOMINATION_COUNT } from '#protocol/credits/amounts.ts'
 
-const TOP = BigInt(DENOMINATION_COUNT - 1)
-const LOW_MASK = (1n << TOP) - 1n
+const TOP = DENOMINATION_COUNT - 1
+const LOW_MASK = 2 ** TOP - 1
+const TOTAL_MAX = CREDIT_SLOTS * 2 ** TOP
 
-/** The most credits that any amount from `total - maximumFee` to `total` splits into; at most BLANK_SLOTS. */
+/** The most credits that the rest splits into, whatever fee of five significant bits up to `maximumFee` is taken from `total`. */
 export function blanksNeeded(total: bigint, maximumFee: bigint): number {
-  const least = total - maximumFee
-  let most = 0
-  // One range of amounts for each number of top credits among them: three at most matter, as a full range takes 23 below the top.
-  for (let top = total >> TOP; top >= least >> TOP; top--) {
-    const from = top === least >> TOP ? least & LOW_MASK : 0n
-    const to = top === total >> TOP ? total & LOW_MASK : LOW_MASK
-    most = Math.max(most, Number(top) + mostBits(from, to))
+  assert(maximumFee <= total && total <= TOTAL_MAX, 'no payment is worth more, or promises more than it is worth')
+  // Small enough for the integers of the processor, of which some hundreds are looked at.
+  const [units, most] = [Number(total), Number(maximumFee)]
+  let needed = slotsNeeded(units)
+  for (let step = 1; step <= most; step *= 2) {
+    // 1 to 31, then 32 to 62 by two, 64 to 124 by four: each range begins where the one before ended.
+    for (let fee = step === 1 ? 1 : 16 * step; fee < 32 * step && fee <= most; fee += step) {
+      needed = Math.max(needed, slotsNeeded(units - fee))
+    }
   }
-  return Math.min(most, BLANK_SLOTS)
+  return needed
 }
 
-/** The most bits set in any number from `from` to `to`. */
-function mostBits(from: bigint, to: bigint): number {
-  let best = countBits(to)
-  // Every number below `to` first differs from it where `to` has a one; below that bit it may be all ones.
-  for (let bit = 0n; bit < TOP; bit++) {
-    if (((to >> bit) & 1n) === 0n) continue
-    const candidate = ((to >> bit) << bit) - 1n
-    if (candidate >= from) best = Math.max(best, countBits(candidate))
-  }
-  return best
-}
-
-function countBits(value: bigint): number {
-  return value.toString(2).replaceAll('0', '').length
+/** As `slotsNeeded` of amounts.ts, for integers of 31 bits. */
+function slotsNeeded(units: number): number {
+  let count = units >> TOP
+  for (let rest = units & LOW_MASK; rest !== 0; rest &= rest - 1) count++
+  return count
 }

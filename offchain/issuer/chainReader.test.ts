@@ -1,6 +1,6 @@
 /** The chain reader over JSON-RPC endpoints that answer what the test says, contradictions included. @module */
 import { createServer, type Server } from 'node:http'
-import { encodeAbiParameters, encodeEventTopics, encodeFunctionResult, parseAbi } from 'viem'
+import { decodeFunctionData, encodeAbiParameters, encodeEventTopics, encodeFunctionResult, parseAbi } from 'viem'
 import { afterEach, describe, expect, it } from 'vitest'
 import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
 import type { Hex } from '#protocol/bytes.ts'
@@ -29,9 +29,11 @@ type Endpoint = {
   hash?: Hex
   deposit?: { size: number; state: number }
   standing?: readonly [number, number]
+  operator?: Hex
   writers?: readonly (readonly [Hex, Hex])[]
   exits?: readonly Hex[]
   isDown?: boolean
+  time?: number
   calls?: number
 }
 
@@ -73,12 +75,25 @@ function answer(endpoint: Endpoint, method: string, params: unknown[]): unknown 
     case 'eth_blockNumber':
       return `0x${(final + 20).toString(16)}`
     case 'eth_getBlockByNumber': {
-      const number = params[0] === 'finalized' ? `0x${final.toString(16)}` : params[0]
-      return { number, hash: endpoint.hash ?? OTHER, transactions: [], timestamp: '0x1' }
+      const tags: Record<string, number> = { finalized: final, latest: final + 20 }
+      const tagged = tags[String(params[0])]
+      const number = tagged === undefined ? params[0] : `0x${tagged.toString(16)}`
+      return {
+        number,
+        hash: endpoint.hash ?? OTHER,
+        transactions: [],
+        timestamp: `0x${(endpoint.time ?? 1).toString(16)}`,
+      }
     }
     case 'eth_call': {
       endpoint.calls = (endpoint.calls ?? 0) + 1
-      const [{ to }] = params as [{ to: Hex }]
+      const [{ to, data }] = params as [{ to: Hex; data: Hex }]
+      if (to === REGISTRY && decodeFunctionData({ abi: enclaveRegistryAbi, data }).functionName === 'enclaveOf') {
+        const { operator = CLAIM_KEY } = endpoint
+        const flags = { isCompromised: false, isDevelopment: true, isBonded: true }
+        const result = { operator, endsAt: 9, role: 2, measurement: KEYSET, ...flags }
+        return encodeFunctionResult({ abi: enclaveRegistryAbi, functionName: 'enclaveOf', result })
+      }
       if (to === REGISTRY) {
         const result = endpoint.standing ?? [1, 1]
         return encodeFunctionResult({ abi: enclaveRegistryAbi, functionName: 'standingOf', result: [...result] })
@@ -190,10 +205,34 @@ describe('a chain reader', () => {
     }
   })
 
+  it('knows active issuers with operator and measurement, and everybody else as none', async () => {
+    const issuer: Endpoint = { standing: [1, 2] }
+    const chain = await connect(issuer, { ...issuer })
+    expect(await chain.activeIssuer(GATEWAY)).toEqual({ operator: CLAIM_KEY, measurement: KEYSET })
+    for (const standing of [
+      [0, 0],
+      [1, 1],
+      [2, 2],
+      [3, 2],
+      [4, 2],
+    ] as const) {
+      const other = await connect({ standing }, { standing })
+      expect(await other.activeIssuer(GATEWAY)).toBeUndefined()
+    }
+    const lying = await connect(issuer, { ...issuer, operator: VAULT })
+    await expect(lying.activeIssuer(GATEWAY)).rejects.toMatchObject({ code: 'RPC_FAILED' })
+  })
+
   it('takes every exit that any endpoint has seen', async () => {
     const chain = await connect({ exits: [KEYSET] }, { exits: [OTHER] })
     const { credits, next } = await chain.openedExits(0n)
     expect(new Set(credits)).toEqual(new Set([KEYSET, OTHER]))
     expect(next).toBe(56n)
+  })
+
+  it('says the time of the newest block that all have', async () => {
+    const endpoints: Endpoint[] = [{ time: 1_700_000_100 }, { time: 1_700_000_088 }]
+    const chain = await connect(...endpoints)
+    expect(await chain.time()).toBe(1_700_000_088)
   })
 })

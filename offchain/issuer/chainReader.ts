@@ -89,6 +89,19 @@ function createChainReader(clients: readonly PublicClient[], options: ChainReade
       if (active.size > GATEWAYS_REMEMBERED_MAX && oldest !== undefined) active.delete(oldest)
       return true
     },
+    async activeIssuer(enclave) {
+      const args = [getAddress(enclave)] as const
+      const { standing, entry } = await agreed(clients, async (client, blockNumber) => {
+        const [standing, entry] = await Promise.all([
+          client.readContract({ ...registry, functionName: 'standingOf', args, blockNumber }),
+          client.readContract({ ...registry, functionName: 'enclaveOf', args, blockNumber }),
+        ])
+        return { standing, entry }
+      })
+      const [state, role] = standing
+      if (ENCLAVE_STATES[state] !== 'active' || role !== ENCLAVE_ROLE.issuer) return undefined
+      return { operator: lower(entry.operator), measurement: entry.measurement.toLowerCase() as Hex }
+    },
     writers: (keyset) =>
       agreed(clients, async (client, toBlock) => {
         const logs = await client.getLogs({
@@ -100,6 +113,10 @@ function createChainReader(clients: readonly PublicClient[], options: ChainReade
         })
         return logs.filter(({ args }) => args.keyset === keyset).map(({ args }) => lower(args.writer))
       }),
+    async time() {
+      const newest = await onAll(clients, (client) => client.getBlock({ blockTag: 'latest' }))
+      return Number(leastOf(newest.map(({ timestamp }) => timestamp)))
+    },
     async openedExits(from) {
       const reads = await onAll(clients, async (client) => {
         const toBlock = await client.getBlockNumber({ cacheTime: 0 })

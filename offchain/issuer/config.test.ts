@@ -27,12 +27,29 @@ describe('a configuration', () => {
     expect(parse({})).toEqual({
       ...config,
       chain: { ...config.chain, fromBlock: 7n },
+      successors: [],
       reserve: { seconds: 300, renewedSecondsMax: 3_600 },
       limits: ISSUER_LIMITS,
     })
   })
 
   it.each([
+    { generate: { signDays: 30, spendDays: 30, exitDays: 365 } },
+    { from: ['http://issuer.test'] },
+    { from: ['http://issuer.test'], predecessors: [`0x${'ab'.repeat(32)}`] },
+    { files: ['keyset.json'], allowDevelopment: true },
+  ])('takes its keys from %j', (keys) => {
+    expect(parse({ keys }).keys).toEqual(keys)
+  })
+
+  it.each([
+    ['exits of less than a year', { keys: { generate: { signDays: 30, spendDays: 30, exitDays: 364 } } }],
+    ['a phase of no days', { keys: { generate: { signDays: 0, spendDays: 30, exitDays: 365 } } }],
+    ['a phase of ages', { keys: { generate: { signDays: 36_501, spendDays: 30, exitDays: 365 } } }],
+    ['nobody to be given keys by', { keys: { from: [] } }],
+    ['a giver without an address', { keys: { from: ['issuer'] } }],
+    ['two sources of keys', { keys: { files: ['keyset.json'], from: ['http://issuer.test'] } }],
+    ['a successor that is no measurement', { successors: ['0x12'] }],
     ['one RPC endpoint only', { rpcUrls: ['http://one.test'] }],
     ['no keyset', { keys: { files: [] } }],
     ['no witness', { witnesses: { urls: [], quorum: 1 } }],

@@ -9,8 +9,8 @@ import {
   ListenSchema,
 } from '#node/enclave/config.ts'
 import type { Hex } from '#protocol/bytes.ts'
-import { address, type Schema, uintOf } from '#protocol/wire/json.ts'
-import type { KeysetFilesConfig } from './keysetKeys.ts'
+import { address, hash, type Schema, uintOf } from '#protocol/wire/json.ts'
+import type { KeysConfig } from './keysetKeys.ts'
 
 export type IssuerConfig = {
   /** Where relays and gateways reach it. */
@@ -21,7 +21,9 @@ export type IssuerConfig = {
   /** At least two, of different providers. */
   readonly rpcUrls: readonly string[]
   readonly attester: AttesterConfig
-  readonly keys: KeysetFilesConfig
+  readonly keys: KeysConfig
+  /** Measurements that keysets are handed to, besides our own. The registry must call their enclaves active issuers all the same. */
+  readonly successors: readonly Hex[]
   /** The embedded PostgreSQL's folder and port, or the URL of another. DATABASE_URL wins over both. */
   readonly database: { readonly url: string } | { readonly folder: string; readonly port: number }
   readonly witnesses: WitnessesConfig
@@ -52,6 +54,8 @@ export const ISSUER_LIMITS: IssuerLimits = {
 
 const positive = v.pipe(v.number(), v.integer(), v.minValue(1))
 const url = v.pipe(v.string(), v.url())
+/** A century at most: times on chain have 40 bits. */
+const days = v.pipe(positive, v.maxValue(36_500))
 
 export const IssuerConfigSchema: Schema<IssuerConfig> = v.object({
   listen: ListenSchema,
@@ -64,10 +68,20 @@ export const IssuerConfigSchema: Schema<IssuerConfig> = v.object({
   ),
   rpcUrls: v.pipe(v.array(url), v.minLength(2), v.maxLength(16)),
   attester: AttesterConfigSchema,
-  keys: v.object({
-    files: v.pipe(v.array(v.string()), v.minLength(1), v.maxLength(64)),
-    allowDevelopment: v.exactOptional(v.boolean()),
-  }),
+  keys: v.union([
+    v.strictObject({
+      generate: v.object({ signDays: days, spendDays: days, exitDays: v.pipe(days, v.minValue(365)) }),
+    }),
+    v.strictObject({
+      from: v.pipe(v.array(url), v.minLength(1), v.maxLength(16)),
+      predecessors: v.exactOptional(v.pipe(v.array(hash), v.maxLength(64))),
+    }),
+    v.strictObject({
+      files: v.pipe(v.array(v.string()), v.minLength(1), v.maxLength(64)),
+      allowDevelopment: v.exactOptional(v.boolean()),
+    }),
+  ]),
+  successors: v.optional(v.pipe(v.array(hash), v.maxLength(64)), []),
   database: v.union([v.object({ url }), v.object({ folder: v.string(), port: positive })]),
   witnesses: v.pipe(
     v.object({ urls: v.pipe(v.array(url), v.minLength(1), v.maxLength(16)), quorum: positive }),

@@ -7,14 +7,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '#node/appError.ts'
 import { errorFields, type Logger } from '#node/log.ts'
 import type { Hex } from '#protocol/bytes.ts'
-import type { SettlementDomain } from '#protocol/receipt/head.ts'
+import type { CompactSignature, SettlementDomain } from '#protocol/receipt/head.ts'
+import type { SignedSuccession } from '#protocol/wire/handoverApi.ts'
 import type { ChainReader } from './chain.ts'
 import type { ClearingBook } from './clearing.ts'
 import type { PaymentMemory } from './paymentMemory.ts'
 import type { ActiveWriter, InactiveWriter } from './ports.ts'
 import { type Recovered, recover } from './recover.ts'
 import { type IssuerStore, StoreError, type TakenStore } from './store.ts'
-import { BEHIND, handOver, KeysetStanding } from './succession.ts'
+import { BEHIND, KeysetStanding, REPLACED, showLogs } from './succession.ts'
 import type { WitnessPolicy } from './witnessing.ts'
 import { Writer } from './writer.ts'
 
@@ -23,7 +24,10 @@ export type IssuerLifeOptions = {
   readonly privateKey: Uint8Array
   /** Of the heads. */
   readonly domain: SettlementDomain
+  /** Those that are there at boot; others come by `addKeyset`. */
   readonly keysets: readonly Hex[]
+  /** For an issuer that gets its keysets from others. */
+  readonly standby?: Standby
   readonly store: IssuerStore
   readonly chain: ChainReader
   readonly witnessing: WitnessPolicy
@@ -31,6 +35,14 @@ export type IssuerLifeOptions = {
   readonly clearings: ClearingBook
   readonly log: Logger
   readonly timing: IssuerTiming
+}
+
+/** What a standby was given so far. */
+export type Standby = {
+  /** Why it could not become the writer now, and must leave the database to another one. */
+  readonly notReady: string | undefined
+  /** The word of `writer` that this enclave may follow it. */
+  successionBy(keyset: Hex, writer: Hex): CompactSignature | undefined
 }
 
 /** In milliseconds. */
@@ -51,16 +63,22 @@ export class IssuerLife {
   readonly #boot: Promise<void>
   #state: ActiveWriter | InactiveWriter = { inactiveBecause: 'the issuer reads its log', isFinal: false }
   #taken: TakenStore | undefined
+  readonly #keysets: Set<Hex>
+  readonly #standings = new Map<Hex, KeysetStanding>()
+  /** Begins to ask the vault about a keyset; set once there is a writer. */
+  #stand: ((keyset: Hex) => void) | undefined
+  #steppedDown: Promise<void> | undefined
 
   constructor(options: IssuerLifeOptions) {
     this.#options = options
+    this.#keysets = new Set(options.keysets)
     this.#boot = this.#live()
   }
 
   /** The writer, or why there is none. */
   get state(): ActiveWriter | InactiveWriter {
     if ('writer' in this.#state && this.#state.writer.isFenced) {
-      return { inactiveBecause: 'another issuer writes this database now', isFinal: true }
+      return { inactiveBecause: 'another issuer writes this database now', isFinal: true, isElsewhere: true }
     }
     return this.#state
   }
@@ -76,13 +94,28 @@ export class IssuerLife {
     return state.writer.isStuck ? [...reasons, 'the witnesses or the database lag behind'] : reasons
   }
 
+  /** A keyset whose secret keys have come. */
+  addKeyset(keyset: Hex): void {
+    if (this.#keysets.has(keyset)) return
+    this.#keysets.add(keyset)
+    this.#stand?.(keyset)
+  }
+
+  /** What the vault has to be told so that this enclave becomes the writer: nothing while it cannot go on where the writer before it ended. */
+  successions(): SignedSuccession[] {
+    const { state } = this
+    if ('inactiveBecause' in state) return []
+    return [...state.standings].flatMap(([keyset, { offered }]) =>
+      offered === undefined ? [] : [{ keyset, successor: this.#options.enclave, ...offered }],
+    )
+  }
+
   async close(): Promise<void> {
     this.#closing.abort()
     await this.#boot
-    if ('writer' in this.#state) {
-      await Promise.all([...this.#state.standings.values()].map((standing) => standing.close()))
-      await this.#state.writer.close()
-    }
+    await Promise.all([...this.#standings.values()].map((standing) => standing.close()))
+    if ('writer' in this.#state) await this.#state.writer.close()
+    await this.#steppedDown
     await this.#taken?.release()
   }
 
@@ -101,10 +134,14 @@ export class IssuerLife {
 
   /** True at the end, good or bad; false when the same is worth another try. */
   async #begin(): Promise<boolean> {
-    const { store, witnessing, log, domain } = this.#options
+    const { store, witnessing, log, domain, standby } = this.#options
+    if (this.#taken === undefined && standby?.notReady !== undefined) {
+      this.#state = { inactiveBecause: standby.notReady, isFinal: false }
+      return false
+    }
     if (!(await this.#take())) return false
     const recovered = await recover(store, domain)
-    const recheck = () => handOver(store, recovered.logs, witnessing, log)
+    const recheck = () => showLogs(store, recovered.logs, witnessing, log)
     const handed = await recheck()
     if (handed === 'behind') {
       this.#state = { inactiveBecause: BEHIND, isFinal: true }
@@ -132,7 +169,7 @@ export class IssuerLife {
     }
   }
 
-  async #write(recovered: Recovered, recheck: () => ReturnType<typeof handOver>): Promise<void> {
+  async #write(recovered: Recovered, recheck: () => ReturnType<typeof showLogs>): Promise<void> {
     const { enclave, privateKey, domain, store, chain, witnessing, memory, clearings, log, timing } = this.#options
     if (this.#taken === undefined) throw new Error('expected the database to be taken before a log is begun')
     const writer = new Writer({
@@ -162,13 +199,33 @@ export class IssuerLife {
     } finally {
       this.#closing.signal.removeEventListener('abort', onClose)
     }
-    const standings = this.#options.keysets.map((keyset) => {
+    const standings = this.#standings
+    this.#stand = (keyset) => {
       const isFresh = recovered.ledgers.get(keyset)?.isEmpty ?? true
-      const options = { enclave, keyset, chain, logs: recovered.logs, isFresh, recheck, leaseMs: timing.leaseMs, log }
-      return [keyset, new KeysetStanding(options)] as const
-    })
-    this.#state = { writer, standings: new Map(standings) }
-    log.info('log begun', { enclave, keysets: standings.length })
+      const successionBy = (before: Hex) => this.#options.standby?.successionBy(keyset, before)
+      const { logs } = recovered
+      const onReplaced = () => {
+        if (![...standings.values()].every(({ isReplaced }) => isReplaced)) return
+        this.#steppedDown = this.#stepDown(writer).catch((error: unknown) => {
+          log.warn('the database could not be left', errorFields(error))
+        })
+      }
+      const { leaseMs } = timing
+      const options = { enclave, keyset, chain, logs, isFresh, recheck, successionBy, onReplaced, leaseMs, log }
+      standings.set(keyset, new KeysetStanding(options))
+    }
+    for (const keyset of this.#keysets) this.#stand(keyset)
+    this.#state = { writer, standings }
+    log.info('log begun', { enclave, keysets: standings.size })
+  }
+
+  /** Leaves the database to the enclave that follows. */
+  async #stepDown(writer: Writer): Promise<void> {
+    this.#state = { inactiveBecause: REPLACED, isFinal: true, isElsewhere: true }
+    await writer.close()
+    await this.#taken?.release()
+    this.#taken = undefined
+    this.#options.log.info('database left to the writer after this one')
   }
 
   async #pause(): Promise<void> {

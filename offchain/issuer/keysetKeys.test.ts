@@ -7,7 +7,7 @@ import { verifySignature } from '#protocol/credits/blindSignature.ts'
 import { hashKeyset } from '#protocol/credits/keyset.ts'
 import { hashToG1 } from '#protocol/credits/message.ts'
 import { decodeEip2537G2, decodeG1, encodeG1 } from '#protocol/credits/points.ts'
-import { createFileKeys, encodeKeys, generateKeyset, writeKeysetFile } from './keysetKeys.ts'
+import { createFileKeys, createKeysetKeys, encodeKeys, generateKeyset, writeKeysetFile } from './keysetKeys.ts'
 
 const DOMAIN = { chainId: 31_337, vault: `0x${'7a'.repeat(20)}` } as const
 const TIMES = { signUntil: 2_000_000_000, spendUntil: 2_010_000_000, exitUntil: 2_050_000_000 }
@@ -42,6 +42,36 @@ describe('a fresh keyset', () => {
     expect(read?.secretKeys).toEqual(fresh.secretKeys)
     expect(statSync(path).mode & 0o777).toBe(0o600)
     expect(() => writeKeysetFile(path, fresh)).toThrow('EEXIST')
+  })
+})
+
+describe('keys as configured', () => {
+  const NOW = 1_900_000_000.5
+
+  it('are born anew at every boot, in phases that follow one another', async () => {
+    const generate = { signDays: 30, spendDays: 10, exitDays: 365 }
+    const open = () => createKeysetKeys({ generate }, DOMAIN, NOW).read()
+    const [first] = await open()
+    const [second] = await open()
+    const day = 86_400
+    expect(first?.keyset).toMatchObject({
+      ...DOMAIN,
+      signUntil: 1_900_000_000 + 30 * day,
+      spendUntil: 1_900_000_000 + 40 * day,
+      exitUntil: 1_900_000_000 + 405 * day,
+    })
+    expect(second?.keyset.signUntil).toBe(first?.keyset.signUntil)
+    expect(second?.id).not.toBe(first?.id)
+  })
+
+  it('are none at boot for a standby, and those of the files where there are files', async () => {
+    expect(await createKeysetKeys({ from: ['http://issuer.test'] }, DOMAIN, NOW).read()).toEqual([])
+    const fresh = generateKeyset(DOMAIN, TIMES)
+    const path = join(folder, 'keyset.json')
+    writeKeysetFile(path, fresh)
+    const [read] = await createKeysetKeys({ files: [path] }, DOMAIN, NOW).read()
+    expect(read?.id).toBe(fresh.id)
+    expect(() => createKeysetKeys({ files: [path] }, { ...DOMAIN, chainId: 1 }, NOW)).toThrow('chain 1 is not local')
   })
 })
 

@@ -1,6 +1,6 @@
 /**
- * Where the secret keys of keysets come from. For now a file, for development: whoever reads it can make credits. Between attested
- * enclaves keys will pass without ever being written down; that is another implementation of this port, and not here yet.
+ * Where the secret keys of keysets come from: born in this enclave at boot and never written down, handed over by another issuer's enclave
+ * (handoverTaker.ts), or read from files, for development: whoever reads those can make credits.
  * @module
  */
 import { randomBytes } from 'node:crypto'
@@ -18,11 +18,24 @@ import { isLocalChain } from '#protocol/evidence/localChains.ts'
 import type { IssuerDomain } from '#protocol/wire/issuerApi.ts'
 import { hexOf, parseJson, type Schema, toJson, WireError } from '#protocol/wire/json.ts'
 
-/** Keysets with their secret keys. */
+/** Keysets that are there at boot, with their secret keys. */
 export type KeysetKeys = {
-  /** Newest first. Throws `AppError` (`BAD_CONFIG`). */
+  /** Newest first; none for an issuer that is given its keysets. Throws `AppError` (`BAD_CONFIG`). */
   read(): Promise<readonly SecretKeyset[]>
 }
+
+export type KeysConfig = GeneratedKeysConfig | KeysetFilesConfig | HandedKeysConfig
+
+/** One keyset with fresh keys, whose phases follow one another from boot on. Exits last at least 365 days. */
+export type GeneratedKeysConfig = {
+  readonly generate: { readonly signDays: number; readonly spendDays: number; readonly exitDays: number }
+}
+
+/**
+ * A standby: the keysets of the issuers at `from`, base URLs, which hand them over. `predecessors` are measurements that are believed there
+ * besides our own.
+ */
+export type HandedKeysConfig = { readonly from: readonly string[]; readonly predecessors?: readonly Hex[] }
 
 /** `secretKeys[i]` (32 bytes) signs credits of 2^i units. `id` is the keyset's on chain. */
 export type SecretKeyset = { readonly id: Hex; readonly keyset: Keyset; readonly secretKeys: readonly Uint8Array[] }
@@ -30,7 +43,23 @@ export type SecretKeyset = { readonly id: Hex; readonly keyset: Keyset; readonly
 /** When a keyset's phases end, in seconds since the epoch. */
 export type KeysetTimes = Pick<Keyset, 'signUntil' | 'spendUntil' | 'exitUntil'>
 
+/** `allowDevelopment` takes them also on a chain that is not local. */
 export type KeysetFilesConfig = { readonly files: readonly string[]; readonly allowDevelopment?: boolean }
+
+/** The port that the configuration asks for. `nowSeconds` since the epoch. Throws `AppError` (`BAD_CONFIG`). */
+export function createKeysetKeys(config: KeysConfig, domain: IssuerDomain, nowSeconds: number): KeysetKeys {
+  if ('files' in config) return createFileKeys(config, domain)
+  if ('from' in config) return { read: async () => [] }
+  return { read: async () => [generateKeyset(domain, timesFrom(config, nowSeconds))] }
+}
+
+const DAY_SECONDS = 86_400
+
+function timesFrom({ generate }: GeneratedKeysConfig, nowSeconds: number): KeysetTimes {
+  const signUntil = Math.floor(nowSeconds) + generate.signDays * DAY_SECONDS
+  const spendUntil = signUntil + generate.spendDays * DAY_SECONDS
+  return { signUntil, spendUntil, exitUntil: spendUntil + generate.exitDays * DAY_SECONDS }
+}
 
 /** Keys in files. Throws `AppError` (`BAD_CONFIG`) on a chain that is not local, unless `allowDevelopment` says that it may be so. */
 export function createFileKeys(config: KeysetFilesConfig, domain: IssuerDomain): KeysetKeys {
@@ -91,7 +120,12 @@ function readKeysetFile(path: string, domain: IssuerDomain): SecretKeyset {
   }
 }
 
-function secretKeyset(domain: IssuerDomain, times: KeysetTimes, secretKeys: readonly Uint8Array[]): SecretKeyset {
+/** The keyset that these keys (32 bytes each) are the secret of. Throws `CreditError` for keys that give none. */
+export function secretKeyset(
+  domain: IssuerDomain,
+  times: KeysetTimes,
+  secretKeys: readonly Uint8Array[],
+): SecretKeyset {
   const { signUntil, spendUntil, exitUntil } = times
   const keys = secretKeys.map((key) => publicKeyOf(decodeScalar(key)))
   const { chainId, vault } = domain

@@ -14,30 +14,42 @@ import { SEALED_SERVER_LIMITS } from '#node/sealing/openHttpRequest.ts'
 import { ReplayMemory } from '#node/sealing/replayMemory.ts'
 import { createSealedServer } from '#node/sealing/sealedServer.ts'
 import { startServer } from '#node/server.ts'
+import type { Hex } from '#protocol/bytes.ts'
+import { addKeysetRoutes } from './agentRoutes.ts'
 import { createIssuerApp } from './app.ts'
+import { openChainClock } from './chainClock.ts'
 import { connectChain } from './chainReader.ts'
 import { addClearingRoutes, ClearingBook } from './clearing.ts'
 import { IssuerConfigSchema } from './config.ts'
+import { addDutyRoutes } from './dutyRoutes.ts'
 import { watchExits } from './exitWatch.ts'
+import { createHandover } from './handover.ts'
+import { HandoverTaker } from './handoverTaker.ts'
 import { ISSUER_TIMING, IssuerLife } from './issuer.ts'
-import { createFileKeys } from './keysetKeys.ts'
+import { createKeysetKeys, type SecretKeyset } from './keysetKeys.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { PaymentMemory } from './paymentMemory.ts'
 import { captureExpired } from './payments.ts'
-import type { IssuerPorts } from './ports.ts'
+import { peerRoots } from './peerEnclave.ts'
+import type { IssuerKeyset, IssuerPorts } from './ports.ts'
 import { createIssuerStore } from './postgresStore.ts'
 import { connectWitness } from './witness.ts'
 
 /** The longest request is an issue of 64 outputs, some 7 kB. */
 const REQUEST_BYTES_MAX = 65_536
 const EXITS_POLL_MS = 4_000
+const TIME_POLL_MS = 4_000
 const SWEEP_MS = 1_000
+/** How often a standby asks for its keysets anew, though the writer is the same. */
+const HANDOVER_RENEW_MS = 60_000
 
 await runRole('issuer', IssuerConfigSchema, async (config, log) => {
   const { chain: contracts, limits } = config
   const domain = { chainId: contracts.chainId, vault: contracts.vault }
-  const secrets = await createFileKeys(config.keys, domain).read()
+  const nowSeconds = () => Date.now() / 1000
   const chain = await connectChain({ ...contracts, rpcUrls: config.rpcUrls })
+  const clock = await openChainClock(chain, TIME_POLL_MS, log)
+  const born = await createKeysetKeys(config.keys, domain, clock.now()).read()
   const suites = createNodeSuites()
   const attester = await openAttester(config.attester, contracts.chainId, 'issuer')
   const { vault: _vault, fromBlock, ...binding } = contracts
@@ -46,31 +58,61 @@ await runRole('issuer', IssuerConfigSchema, async (config, log) => {
   const database = await openDatabase(url === undefined || url === '' ? config.database : { url }, log)
   await migrate(database.sql, MIGRATIONS)
   const store = createIssuerStore(database.sql)
-  const keysets = await Promise.all(
-    secrets.map(async ({ id, keyset, secretKeys }) => {
-      const signer = await createSignerPool(secretKeys)
-      return [id, { id, terms: keyset, signer }] as const
-    }),
-  )
+  const secrets = new Map<Hex, SecretKeyset>()
+  const keysets = new Map<Hex, IssuerKeyset>()
+  const addKeyset = async (secret: SecretKeyset): Promise<void> => {
+    keysets.set(secret.id, { id: secret.id, terms: secret.keyset, signer: await createSignerPool(secret.secretKeys) })
+    secrets.set(secret.id, secret)
+  }
+  await Promise.all(born.map(addKeyset))
   const memory = new PaymentMemory()
   const clearings = new ClearingBook(binding, enclave.privateKey)
-  const life = new IssuerLife({
+  const handing = {
+    enclave,
+    attester: attester.kind,
+    binding,
+    domain,
+    roots: peerRoots(config.attester),
+    chain,
+    suites,
+    now: nowSeconds,
+    log,
+  }
+  const leaseMs = limits.leaseSeconds * 1_000
+  const taker =
+    'from' in config.keys
+      ? new HandoverTaker({
+          ...handing,
+          urls: config.keys.from,
+          predecessors: config.keys.predecessors ?? [],
+          timing: { pollMs: leaseMs / 4, renewMs: HANDOVER_RENEW_MS },
+          async onKeyset(secret) {
+            await addKeyset(secret)
+            life.addKeyset(secret.id)
+          },
+        })
+      : undefined
+  const life: IssuerLife = new IssuerLife({
     enclave: enclave.statement.enclave,
     privateKey: enclave.privateKey,
     domain: binding,
-    keysets: keysets.map(([id]) => id),
+    keysets: [...keysets.keys()],
+    ...(taker === undefined ? {} : { standby: taker }),
     store,
     chain,
-    witnessing: { witnesses: config.witnesses.urls.map(connectWitness), quorum: config.witnesses.quorum },
+    witnessing: {
+      witnesses: config.witnesses.urls.map((url) => connectWitness(url, binding)),
+      quorum: config.witnesses.quorum,
+    },
     memory,
     clearings,
     log,
-    timing: { ...ISSUER_TIMING, leaseMs: limits.leaseSeconds * 1_000 },
+    timing: { ...ISSUER_TIMING, leaseMs },
   })
   const exits = watchExits(chain, fromBlock, EXITS_POLL_MS, log)
   const ports: IssuerPorts = {
     domain,
-    keysets: new Map(keysets),
+    keysets,
     chain,
     suites,
     keys: enclave.keys,
@@ -78,9 +120,11 @@ await runRole('issuer', IssuerConfigSchema, async (config, log) => {
     policy: config.reserve,
     active: () => life.state,
     isExiting: exits.isExiting,
-    now: () => Date.now() / 1000,
+    now: clock.now,
     random: randomBytes,
   }
+  const keysetsToGive = () => [...secrets.values()]
+  const handover = createHandover({ ...handing, successors: config.successors, keysets: keysetsToGive })
   const onFault = (error: unknown) => log.warn('answer failed', errorFields(error))
   const sealed = createSealedServer({
     keys: enclave.keys,
@@ -89,7 +133,7 @@ await runRole('issuer', IssuerConfigSchema, async (config, log) => {
       windowSeconds: limits.dateWindowSeconds,
       entriesPerKeyMax: limits.replaysMax,
     }),
-    handle: createIssuerApp({ ports, store, openMax: limits.openMax, onFault }),
+    handle: createIssuerApp({ ports, store, handover, openMax: limits.openMax, onFault }),
     limits: { ...SEALED_SERVER_LIMITS, contentBytesMax: REQUEST_BYTES_MAX, messageBytesMax: 2 * REQUEST_BYTES_MAX },
     onRefused: (code) => log.warn('request refused', { code }),
     onFault,
@@ -111,6 +155,8 @@ await runRole('issuer', IssuerConfigSchema, async (config, log) => {
   })
   const agentApp = createAgentApp(enclave, noReceipts, log)
   addClearingRoutes(agentApp, clearings)
+  addDutyRoutes(agentApp, { store, signerOf: (keyset) => keysets.get(keyset)?.signer })
+  addKeysetRoutes(agentApp, { vault: contracts.vault, keysets: keysetsToGive, successions: () => life.successions() })
   const server = await startServer(createPublicApp(enclave, sealed, notReady), config.listen)
   const agentServer = await startServer(agentApp, config.agentListen)
   let sweeping = Promise.resolve()
@@ -135,9 +181,11 @@ await runRole('issuer', IssuerConfigSchema, async (config, log) => {
       await server.close(DRAIN_MS)
       clearInterval(sweeper)
       await sweeping
-      await Promise.all([life.close(), exits.close()])
+      await taker?.close()
+      await Promise.all([life.close(), exits.close(), clock.close()])
       await agentServer.close(1_000)
-      await Promise.all(keysets.map(([, { signer }]) => signer.close()))
+      await Promise.all([...keysets.values()].map(({ signer }) => signer.close()))
+      for (const { secretKeys } of secrets.values()) for (const key of secretKeys) key.fill(0)
       await database.close()
     },
   }

@@ -1,7 +1,10 @@
 /**
- * What is remembered of payments beside the ledger: blanks of the open ones, and how to seal change back while this process lives.
+ * What is remembered of payments beside the ledger: blanks of the open ones, how to seal change back while this process lives, and the keys of the
+ * gateways that brought them.
  * @module
  */
+import type { BlankToSign, CheckedBlank } from '#node/credits/fastSigner.ts'
+import { KnownSigners } from '#node/credits/knownSigners.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import type { Change } from '#protocol/credits/change.ts'
 import type { OpenedPayment } from '#protocol/credits/sealedPayment.ts'
@@ -17,9 +20,19 @@ export type PaymentMemoryLimits = {
 
 export const PAYMENT_MEMORY_LIMITS: PaymentMemoryLimits = { sealersMax: 100_000, changeSeconds: 600 }
 
+/** Blanks of an open payment, 48 bytes each; the first of them decoded, as far as this process checked them. */
+export type OpenBlanks = { readonly blanks: readonly Uint8Array[]; readonly checked?: readonly CheckedBlank[] }
+
+/** Blank `i`, to be signed for 2^exponent units. */
+export function blankToSign({ blanks, checked }: OpenBlanks, i: number, exponent: number): BlankToSign {
+  const known = checked?.[i]
+  return known === undefined ? { exponent, blinded: blanks[i] ?? new Uint8Array() } : { exponent, checked: known }
+}
+
 export class PaymentMemory {
+  readonly gateways: KnownSigners = new KnownSigners()
   readonly #limits: PaymentMemoryLimits
-  readonly #blanks = new Map<Hex, readonly Uint8Array[]>()
+  readonly #blanks = new Map<Hex, OpenBlanks>()
   readonly #sealers = new Map<Hex, SealChange>()
   readonly #change = new Map<Hex, { readonly change: Change; readonly until: number }>()
 
@@ -27,13 +40,13 @@ export class PaymentMemory {
     this.#limits = limits
   }
 
-  /** Blanks of an open payment, 48 bytes each. */
-  blanks(payment: Hex): readonly Uint8Array[] | undefined {
+  blanks(payment: Hex): OpenBlanks | undefined {
     return this.#blanks.get(payment)
   }
 
-  noteBlanks(payment: Hex, blanks: readonly Uint8Array[]): void {
-    this.#blanks.set(payment, blanks)
+  /** `checked[i]` is blank `i`, if this process checked it. */
+  noteBlanks(payment: Hex, blanks: readonly Uint8Array[], checked?: readonly CheckedBlank[]): void {
+    this.#blanks.set(payment, checked === undefined ? { blanks } : { blanks, checked })
   }
 
   /** The newest sealing of a payment is the one whose client waits. */

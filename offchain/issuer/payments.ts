@@ -6,6 +6,7 @@
  * @module
  */
 import { strict as assert } from 'node:assert'
+import type { CheckedBlank } from '#node/credits/fastSigner.ts'
 import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { isRoundedFee, splitChange, totalUnits } from '#protocol/credits/amounts.ts'
 import type { Change } from '#protocol/credits/change.ts'
@@ -15,7 +16,7 @@ import { creditMessage } from '#protocol/credits/message.ts'
 import type { Payment, SpentCredit } from '#protocol/credits/payment.ts'
 import { type OpenedPayment, openPayment } from '#protocol/credits/sealedPayment.ts'
 import { keccak256 } from '#protocol/hash.ts'
-import { type CompactSignature, recoverSigner } from '#protocol/receipt/head.ts'
+import type { CompactSignature } from '#protocol/receipt/head.ts'
 import { OhttpError } from '#protocol/sealing/ohttpError.ts'
 import {
   type CaptureAnswer,
@@ -33,35 +34,42 @@ import { blanksNeeded } from './blanksNeeded.ts'
 import { hashBlanks, hashChange, type ReserveEntry } from './entry.ts'
 import { IssuerError } from './issuerError.ts'
 import type { PaymentState } from './ledger.ts'
+import { blankToSign, type OpenBlanks } from './paymentMemory.ts'
 import { type IssuerKeyset, type IssuerPorts, keysetOf, requireWriter } from './ports.ts'
+import type { SpentCredit as StoredSpentCredit } from './store.ts'
 import type { Writer } from './writer.ts'
 
 /** Spends the credits of a sealed payment; a repeat of an open payment answers the same. Throws `IssuerError`. */
 export async function reserve(ports: IssuerPorts, request: ReserveRequest): Promise<ReserveAnswer> {
   const { gateway, sealedPayment, signature } = request
   const digest = hashReserve({ gateway, payment: toHex(keccak256(sealedPayment)) }, ports.domain)
-  requireSigner(digest, signature, gateway)
+  requireSigner(ports, digest, signature, gateway)
   if (!(await ports.chain.isActiveGateway(gateway))) {
     throw new IssuerError('UNKNOWN_GATEWAY', 'the registry has no such active gateway')
   }
+  ports.memory.gateways.remember(digest, signature, gateway)
   const { id, payment, sealChange } = await open(ports, sealedPayment)
   if (payment.enclave !== gateway) throw new IssuerError('BAD_PAYMENT', 'the payment is for another gateway')
   const keyset = keysetOf(ports, payment.keyset)
   const writer = requireWriter(ports, keyset.id)
   const operation = reserveOperation(ports, id, payment)
-  if (writer.ledger(keyset.id).decideReserve(operation).kind === 'append') {
-    await checkPayment(ports, keyset, payment)
-    requireWriter(ports, keyset.id)
-  }
-  const credits = payment.credits.map((credit) => ({
-    credit: creditId(ports, keyset, credit),
-    exitKey: credit.exitKey,
-    secret: credit.secret,
-  }))
-  await writer.submit(keyset.id, (ledger) => ledger.decideReserve(operation), {
-    detail: { kind: 'reserve', payment: id, blanks: joinBytes(payment.blanks), credits },
-    onAppend: () => ports.memory.noteBlanks(id, payment.blanks),
-  })
+  const isNew = writer.ledger(keyset.id).decideReserve(operation).kind === 'append'
+  const messages = isNew ? payment.credits.map((credit) => messageOf(ports, keyset, credit)) : []
+  const checked = isNew ? await checkPayment(ports, keyset, payment, messages) : []
+  if (isNew) requireWriter(ports, keyset.id)
+  const credits = messages.map((message, i) => spentCredit(payment, i, message))
+  await writer.submit(
+    keyset.id,
+    (ledger) => {
+      const decision = ledger.decideReserve(operation)
+      assert(isNew || decision.kind !== 'append', 'a payment that was reserved or refused stays so')
+      return decision
+    },
+    {
+      detail: { kind: 'reserve', payment: id, blanks: joinBytes(payment.blanks), credits },
+      onAppend: () => ports.memory.noteBlanks(id, payment.blanks, checked),
+    },
+  )
   ports.memory.noteSealer(id, sealChange)
   const expiresAt = writer.ledger(keyset.id).payment(id)?.expiresAt ?? operation.expiresAt
   return { payment: id, maximumFee: payment.maximumFee, expiresAt }
@@ -70,7 +78,7 @@ export async function reserve(ports: IssuerPorts, request: ReserveRequest): Prom
 /** Keeps a payment open for another while, up to a bound. Throws `IssuerError`. */
 export async function renew(ports: IssuerPorts, { payment, signature }: RenewRequest): Promise<RenewAnswer> {
   const { keyset, state } = find(ports, payment)
-  requireSigner(hashRenew({ payment }, ports.domain), signature, state.gateway)
+  requireSigner(ports, hashRenew({ payment }, ports.domain), signature, state.gateway)
   const writer = requireWriter(ports, keyset.id)
   const until = BigInt(Math.floor(ports.now()) + ports.policy.seconds)
   await writer.submit(keyset.id, (ledger) => ledger.decideRenew(payment, until))
@@ -81,7 +89,7 @@ export async function renew(ports: IssuerPorts, { payment, signature }: RenewReq
 export async function capture(ports: IssuerPorts, request: CaptureRequest): Promise<CaptureAnswer> {
   const { payment, fee, signature } = request
   const { keyset, state } = find(ports, payment)
-  requireSigner(hashCapture({ payment, fee }, ports.domain), signature, state.gateway)
+  requireSigner(ports, hashCapture({ payment, fee }, ports.domain), signature, state.gateway)
   if (!isRoundedFee(fee)) throw new IssuerError('BAD_REQUEST', 'expected a fee of at most five significant bits')
   const writer = requireWriter(ports, keyset.id)
   await captureFor(ports, writer, keyset, payment, fee)
@@ -130,7 +138,7 @@ async function captureFor(
   const blanks = ports.memory.blanks(payment)
   const isDue = state?.state === 'open' && ledger.decideCapture({ payment, fee, change: payment }).kind === 'append'
   if (isDue) assert(blanks !== undefined, 'the blanks of an open payment are remembered')
-  const change = isDue ? await signChange(keyset, blanks ?? [], splitChange(state.inputs, fee)) : []
+  const change = isDue ? await signChange(keyset, blanks ?? { blanks: [] }, splitChange(state.inputs, fee)) : []
   if (isDue) requireWriter(ports, keyset.id)
   const operation = { payment, fee, change: hashChange(change) }
   await writer.submit(
@@ -149,13 +157,12 @@ async function captureFor(
 
 async function signChange(
   { signer }: IssuerKeyset,
-  blanks: readonly Uint8Array[],
+  open: OpenBlanks,
   exponents: readonly number[],
 ): Promise<ChangeEntry[]> {
-  const items = exponents.map((exponent, i) => ({ exponent, blinded: blanks[i] ?? new Uint8Array() }))
-  const signatures = await signer.signBlanks(items)
-  return items.map(({ exponent, blinded }, i) => ({
-    blank: toHex(keccak256(blinded)),
+  const signatures = await signer.signBlanks(exponents.map((exponent, i) => blankToSign(open, i, exponent)))
+  return exponents.map((exponent, i) => ({
+    blank: toHex(keccak256(open.blanks[i] ?? new Uint8Array())),
     exponent,
     signature: signatures[i] ?? new Uint8Array(),
   }))
@@ -187,36 +194,45 @@ function reserveOperation(ports: IssuerPorts, id: Hex, payment: Payment): Omit<R
   }
 }
 
-async function checkPayment(ports: IssuerPorts, keyset: IssuerKeyset, payment: Payment): Promise<void> {
+/** Answers the blanks that its change can take, decoded. `messages` are those of its credits. */
+async function checkPayment(
+  ports: IssuerPorts,
+  keyset: IssuerKeyset,
+  payment: Payment,
+  messages: readonly Uint8Array[],
+): Promise<CheckedBlank[]> {
   const phase = keysetPhase(keyset.terms, ports.now())
   if (phase !== 'sign' && phase !== 'spend') {
     throw new IssuerError('WRONG_PHASE', 'credits of this keyset can only be exited now')
   }
-  const messages = payment.credits.map((credit) => messageOf(ports, keyset, credit))
   if (messages.some((message) => ports.isExiting(toHex(message)))) {
     throw new IssuerError('SPENT', 'a credit of this payment is being exited')
   }
   const total = totalUnits(payment.credits.map(({ exponent }) => exponent))
-  const [credits, blanks] = await Promise.all([
-    keyset.signer.verifyCredits(
-      payment.credits.map(({ exponent, signature }, i) => ({
-        exponent,
-        signature,
-        message: messages[i] ?? new Uint8Array(),
-      })),
-    ),
-    keyset.signer.checkBlanks(payment.blanks.slice(0, blanksNeeded(total, payment.maximumFee))),
-  ])
+  const { credits, blanks } = await keyset.signer.checkPayment({
+    credits: payment.credits.map(({ exponent, signature }, i) => ({
+      exponent,
+      signature,
+      message: messages[i] ?? new Uint8Array(),
+    })),
+    blanks: payment.blanks.slice(0, blanksNeeded(total, payment.maximumFee)),
+  })
   if (!credits.every(Boolean)) throw new IssuerError('BAD_CREDIT', 'a credit of this payment does not verify')
-  if (!blanks.every(Boolean)) throw new IssuerError('BAD_PAYMENT', 'a blank of this payment cannot be signed')
+  return blanks.map((blank) => {
+    if (blank === undefined) throw new IssuerError('BAD_PAYMENT', 'a blank of this payment cannot be signed')
+    return blank
+  })
 }
 
 function messageOf(ports: IssuerPorts, keyset: IssuerKeyset, { exitKey, secret }: SpentCredit): Uint8Array {
   return creditMessage({ ...ports.domain, keyset: keyset.id }, exitKey, secret)
 }
 
-function creditId(ports: IssuerPorts, keyset: IssuerKeyset, credit: SpentCredit): Hex {
-  return toHex(messageOf(ports, keyset, credit))
+/** What shows that credit `i` of the payment was spent. */
+function spentCredit({ credits }: Payment, i: number, message: Uint8Array): StoredSpentCredit {
+  const credit = credits[i]
+  assert(credit !== undefined, 'every message is of a credit')
+  return { credit: toHex(message), exitKey: credit.exitKey, secret: credit.secret }
 }
 
 /** The payment, in whichever keyset it is. Throws `IssuerError`: `EXIT_ONLY`, `UNKNOWN_PAYMENT`. */
@@ -233,7 +249,7 @@ function find(ports: IssuerPorts, payment: Hex): { keyset: IssuerKeyset; state: 
   throw new IssuerError('UNKNOWN_PAYMENT', 'no such payment was reserved here')
 }
 
-function requireSigner(digest: Hex, signature: CompactSignature, expected: Hex): void {
-  if (recoverSigner(digest, signature)?.toLowerCase() === expected) return
+function requireSigner(ports: IssuerPorts, digest: Hex, signature: CompactSignature, expected: Hex): void {
+  if (ports.memory.gateways.isSigner(digest, signature, expected)) return
   throw new IssuerError('BAD_SIGNATURE', "expected the gateway's signature")
 }

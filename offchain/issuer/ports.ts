@@ -35,8 +35,22 @@ export type IssuerKeyset = { readonly id: Hex; readonly terms: Keyset; readonly 
 export type ReservePolicy = { readonly seconds: number; readonly renewedSecondsMax: number }
 
 export type ActiveWriter = { readonly writer: Writer; readonly standings: ReadonlyMap<Hex, KeysetStanding> }
-/** `isFinal`: waiting will not help. */
-export type InactiveWriter = { readonly inactiveBecause: string; readonly isFinal: boolean }
+/** `isFinal`: waiting will not help. `isElsewhere`: because another issuer writes. */
+export type InactiveWriter = {
+  readonly inactiveBecause: string
+  readonly isFinal: boolean
+  readonly isElsewhere?: boolean
+}
+
+/**
+ * The keysets that are to be asked for here: none that another issuer writes, so that wallets find the one that does; but those of which
+ * only exits are left, whose change and spent credits can still be looked up.
+ */
+export function keysetsToAsk({ keysets, active }: Pick<IssuerPorts, 'keysets' | 'active'>): Hex[] {
+  const state = active()
+  if ('inactiveBecause' in state) return state.isFinal && state.isElsewhere !== true ? [...keysets.keys()] : []
+  return [...keysets.keys()].filter((keyset) => state.standings.get(keyset)?.isElsewhere === false)
+}
 
 /** Throws `IssuerError` (`UNKNOWN_KEYSET`). */
 export function keysetOf(ports: IssuerPorts, keyset: Hex): IssuerKeyset {

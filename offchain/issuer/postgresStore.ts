@@ -20,6 +20,8 @@ type Transaction = TransactionSql<{ bigint: bigint }>
 
 /** Names the lock of the one process that writes. */
 const WRITER_LOCK = 727_270
+/** Settings of the server for the session that holds the lock: a silent peer is gone after ten seconds and three questions. */
+const KEEPALIVE_SECONDS = { tcp_keepalives_idle: 10, tcp_keepalives_interval: 3, tcp_keepalives_count: 3 }
 
 /** The port on a migrated database. */
 export function createIssuerStore(sql: Sql): IssuerStore {
@@ -102,6 +104,8 @@ async function take(sql: Sql): Promise<TakenStore> {
     max: 1,
     idle_timeout: null,
     max_lifetime: null,
+    // A machine that lost its power says nothing: without these the server would keep its lock for hours.
+    connection: { ...sql.options.connection, ...KEEPALIVE_SECONDS },
   } as unknown as SessionOptions)
   try {
     const [row] = await session<{ taken: boolean }[]>`select pg_try_advisory_lock(${WRITER_LOCK}) as taken`
@@ -143,11 +147,13 @@ async function commit(sql: Sql, log: number, { from, entries, head }: Round): Pr
     // An earlier try was committed, and only the answer to it was lost.
     if (writer.size === head.size) return
     assert(writer.size === BigInt(from), 'rounds follow one another')
-    const rows = entries.map(({ encoded }, i) => ({ log, position: from + i, encoded }))
     // Sent together, answered together: one round trip.
     await Promise.all([
       query`update logs set size = ${head.size} where log = ${log}`,
-      query`insert into entries ${query(rows)}`,
+      query`
+        insert into entries (log, position, encoded)
+        select ${log}, ${from} + place - 1, encoded
+        from unnest(${column(query, entries, ({ encoded }) => encoded)}::bytea[]) with ordinality as rows (encoded, place)`,
       query`insert into heads (log, size, root, fees, r, vs) values (
         ${log}, ${head.size}, ${fromHex(head.root, 32)}, ${head.fees.toString()}::numeric,
         ${fromHex(head.signature.r, 32)}, ${fromHex(head.signature.vs, 32)})`,
@@ -159,40 +165,70 @@ async function commit(sql: Sql, log: number, { from, entries, head }: Round): Pr
   })
 }
 
+/** Each table's rows as one array a column: however many they are, the statement is the same, and PostgreSQL plans it once. */
 function insertDetails(query: Transaction, details: readonly EntryDetail[]): Promise<unknown>[] {
   const issues = details.filter((detail) => detail.kind === 'issue')
   const reserves = details.filter((detail) => detail.kind === 'reserve')
   const captures = details.filter((detail) => detail.kind === 'capture')
-  const spent = reserves.flatMap(({ credits }) => credits)
-  const change = captures.flatMap((capture) =>
-    capture.change.map(({ blank, exponent, signature }) => ({
-      keyset: fromHex(capture.keyset, 32),
-      blank: fromHex(blank, 32),
-      exponent,
-      signature,
-    })),
+  const queries: Promise<unknown>[] = issues.map(
+    ({ keyset, claimKey, exponents, blinded, signature }) => query`
+      insert into issues (keyset, claim_key, exponents, blinded, r, vs) values (
+        ${fromHex(keyset, 32)}, ${fromHex(claimKey, 20)}, ${exponents}, ${blinded},
+        ${fromHex(signature.r, 32)}, ${fromHex(signature.vs, 32)})`,
   )
-  const issueRows = issues.map(({ keyset, claimKey, exponents, blinded, signature }) => ({
-    keyset: fromHex(keyset, 32),
-    claim_key: fromHex(claimKey, 20),
-    exponents,
-    blinded,
-    r: fromHex(signature.r, 32),
-    vs: fromHex(signature.vs, 32),
-  }))
-  const reserveRows = reserves.map(({ payment, blanks }) => ({ payment: fromHex(payment, 32), blanks }))
-  const spentRows = spent.map(({ credit, exitKey, secret }) => ({
-    credit: fromHex(credit, 32),
-    exit_key: fromHex(exitKey, 20),
-    secret,
-  }))
-  const payments = captures.map(({ payment }) => fromHex(payment, 32))
-  const queries: Promise<unknown>[] = []
-  if (issueRows.length > 0) queries.push(query`insert into issues ${query(issueRows)}`)
-  if (reserveRows.length > 0) queries.push(query`insert into open_reserves ${query(reserveRows)}`)
-  if (spentRows.length > 0) queries.push(query`insert into spent ${query(spentRows)}`)
-  // A wallet that uses a blank twice gets what the first use was signed for: a signature is unique.
-  if (change.length > 0) queries.push(query`insert into change ${query(change)} on conflict do nothing`)
-  if (payments.length > 0) queries.push(query`delete from open_reserves where payment in ${query(payments)}`)
+  if (reserves.length > 0) queries.push(...insertReserves(query, reserves))
+  if (captures.length > 0) queries.push(...insertCaptures(query, captures))
   return queries
+}
+
+function insertReserves(
+  query: Transaction,
+  reserves: readonly Extract<EntryDetail, { kind: 'reserve' }>[],
+): Promise<unknown>[] {
+  const payments = column(query, reserves, ({ payment }) => fromHex(payment, 32))
+  const blanks = column(query, reserves, (reserve) => reserve.blanks)
+  const spent = reserves.flatMap(({ credits }) => credits)
+  const credits = column(query, spent, ({ credit }) => fromHex(credit, 32))
+  const exitKeys = column(query, spent, ({ exitKey }) => fromHex(exitKey, 20))
+  const secrets = column(query, spent, ({ secret }) => secret)
+  return [
+    query`
+      insert into open_reserves (payment, blanks) select * from unnest(${payments}::bytea[], ${blanks}::bytea[])`,
+    query`
+      insert into spent (credit, exit_key, secret)
+      select * from unnest(${credits}::bytea[], ${exitKeys}::bytea[], ${secrets}::bytea[])`,
+  ]
+}
+
+function insertCaptures(
+  query: Transaction,
+  captures: readonly Extract<EntryDetail, { kind: 'capture' }>[],
+): Promise<unknown>[] {
+  const payments = column(query, captures, ({ payment }) => fromHex(payment, 32))
+  const change = captures.flatMap((capture) => capture.change.map((entry) => ({ ...entry, keyset: capture.keyset })))
+  const keysets = column(query, change, ({ keyset }) => fromHex(keyset, 32))
+  const blanks = column(query, change, ({ blank }) => fromHex(blank, 32))
+  const exponents = change.map(({ exponent }) => exponent)
+  const signatures = column(query, change, ({ signature }) => signature)
+  return [
+    // A wallet that uses a blank twice gets what the first use was signed for: a signature is unique.
+    query`
+      insert into change (keyset, blank, exponent, signature)
+      select * from unnest(
+        ${keysets}::bytea[], ${blanks}::bytea[], ${query.array(exponents, SMALLINT)}::smallint[], ${signatures}::bytea[])
+      on conflict do nothing`,
+    query`delete from open_reserves where payment = any(${payments}::bytea[])`,
+  ]
+}
+
+/** Types by their numbers in PostgreSQL. */
+const BYTEA = 17
+const SMALLINT = 21
+
+function column<Row>(
+  query: Transaction,
+  rows: readonly Row[],
+  read: (row: Row) => Uint8Array,
+): postgres.ArrayParameter<Uint8Array[]> {
+  return query.array(rows.map(read), BYTEA)
 }

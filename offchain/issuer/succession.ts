@@ -3,7 +3,8 @@
  *
  *   1. The heads of all earlier writers are handed to the witnesses. One that holds more than our database: the database is old.
  *   2. The database is taken, and a log begun that adopts the last one.
- *   3. For each keyset: the vault names us, and named before us a writer whose log is the one we adopted.
+ *   3. For each keyset: the vault names us, and named before us a writer whose log is the one we adopted. Until it does, and if that writer
+ *      gave its word in advance (handoverTaker.ts), the word is offered to whoever tells the vault.
  *   4. A lease passes, in which the writer before us notices that it was replaced; then 1 is asked again.
  *
  * The vault is asked again all the time: a writer that has not read its own name for a lease answers nothing, and one that reads another's
@@ -13,28 +14,32 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errorFields, type Logger } from '#node/log.ts'
 import { type Hex, joinBytes } from '#protocol/bytes.ts'
+import type { CompactSignature } from '#protocol/receipt/head.ts'
 import type { ChainReader } from './chain.ts'
 import { entryLeaf } from './entry.ts'
 import { IssuerError } from './issuerError.ts'
 import type { RecoveredLog } from './recover.ts'
 import type { IssuerStore } from './store.ts'
 import type { Witness } from './witness.ts'
+import { WitnessError } from './witnessError.ts'
 import { answersNeeded, type WitnessPolicy } from './witnessing.ts'
 
-/** `behind`: a witness holds what our database does not. `unreachable`: too few of them answered to know. */
-export type HandOver = 'whole' | 'behind' | 'unreachable'
+/** `behind`: a witness shows to hold what our database does not. `unreachable`: too few of them answered to know. */
+export type Shown = 'whole' | 'behind' | 'unreachable'
 
 /** Hands the heads of earlier writers to the witnesses: what was committed is now acknowledged too, and nothing was lost. */
-export async function handOver(
+export async function showLogs(
   store: IssuerStore,
   logs: readonly RecoveredLog[],
   policy: WitnessPolicy,
   log: Logger,
-): Promise<HandOver> {
+): Promise<Shown> {
   const results = await Promise.all(
     policy.witnesses.map((witness) =>
-      handOverTo(store, logs, witness).catch((error: unknown) => {
-        log.warn('witness cannot be asked', { witness: witness.name, ...errorFields(error) })
+      showTo(store, logs, witness).catch((error: unknown) => {
+        const isLie = error instanceof WitnessError && error.code === 'UNPROVEN'
+        const event = isLie ? 'witness claims what it cannot show and is ignored' : 'witness cannot be asked'
+        log.warn(event, { witness: witness.name, ...errorFields(error) })
         return 'unreachable' as const
       }),
     ),
@@ -43,7 +48,7 @@ export async function handOver(
   return results.filter((result) => result === 'whole').length >= answersNeeded(policy) ? 'whole' : 'unreachable'
 }
 
-async function handOverTo(store: IssuerStore, logs: readonly RecoveredLog[], witness: Witness): Promise<HandOver> {
+async function showTo(store: IssuerStore, logs: readonly RecoveredLog[], witness: Witness): Promise<Shown> {
   for (const { log, enclave, size, head } of logs) {
     const held = await witness.sizeOf(enclave)
     if (held > size) return 'behind'
@@ -51,8 +56,9 @@ async function handOverTo(store: IssuerStore, logs: readonly RecoveredLog[], wit
     // A witness that holds the whole log still compares its root with ours.
     const leaves = joinBytes((await readAll(store, log, held, size)).map(entryLeaf))
     const delivered = await witness.deliver({ head, from: BigInt(held), leaves })
-    if (!('size' in delivered)) return 'unreachable'
-    if (delivered.size > size) return 'behind'
+    if (!('size' in delivered) || delivered.size < size) return 'unreachable'
+    // It took more meanwhile, from somebody else, or says so: it has to show that as well.
+    if (delivered.size > size && (await witness.sizeOf(enclave)) > size) return 'behind'
   }
   return 'whole'
 }
@@ -74,11 +80,17 @@ export type StandingOptions = {
   readonly logs: readonly RecoveredLog[]
   /** Whether the database holds anything of this keyset. */
   readonly isFresh: boolean
-  /** `handOver`, asked again. */
-  readonly recheck: () => Promise<HandOver>
+  /** `showLogs`, asked again. */
+  readonly recheck: () => Promise<Shown>
+  /** A writer's word that this enclave may follow it, if there is one. */
+  readonly successionBy?: (writer: Hex) => CompactSignature | undefined
+  /** Told once when the vault names another writer after us. */
+  readonly onReplaced?: () => void
   readonly leaseMs: number
   readonly log: Logger
 }
+
+const WAITING_MS = 1_000
 
 /** One keyset's standing: asks the vault until it is closed. */
 export class KeysetStanding {
@@ -89,6 +101,7 @@ export class KeysetStanding {
   #confirmedAt = Number.NEGATIVE_INFINITY
   #openedAt: number | undefined
   #ended: string | undefined
+  #offered: CompactSignature | undefined
 
   constructor(options: StandingOptions) {
     this.#options = options
@@ -98,6 +111,24 @@ export class KeysetStanding {
   /** Why only exits are left, if that is so. */
   get endedBecause(): string | undefined {
     return this.#ended
+  }
+
+  /**
+   * What the vault has to be told so that it names this enclave: the present writer's word, once its log is all here and nobody can write
+   * behind it. Undefined where there is none, or nothing left to tell.
+   */
+  get offered(): CompactSignature | undefined {
+    return this.#offered
+  }
+
+  /** Whether the vault named another writer after us. */
+  get isReplaced(): boolean {
+    return this.#ended === REPLACED
+  }
+
+  /** Whether another enclave writes this keyset, as far as is known here. */
+  get isElsewhere(): boolean {
+    return this.#namedSince === undefined || this.isReplaced
   }
 
   /** Whether this enclave may write now. */
@@ -117,6 +148,9 @@ export class KeysetStanding {
     if (this.#ended === undefined && this.#openedAt !== undefined) {
       throw new IssuerError('UNAVAILABLE', 'the chain does not answer: the same may be asked again')
     }
+    if (this.#ended === undefined && (this.#offered !== undefined || this.#namedSince !== undefined)) {
+      throw new IssuerError('UNAVAILABLE', 'this issuer is taking over: the same may be asked again')
+    }
     throw new IssuerError('EXIT_ONLY', this.#ended ?? 'the vault does not name this enclave as the writer yet')
   }
 
@@ -133,7 +167,9 @@ export class KeysetStanding {
       } catch (error) {
         log.warn('the writer cannot be read', { keyset, ...errorFields(error) })
       }
-      await sleep(leaseMs / 4, undefined, { signal: this.#closing.signal }).catch(() => {
+      // Whoever waits to be named looks more often.
+      const pauseMs = this.#openedAt === undefined ? Math.min(leaseMs / 4, WAITING_MS) : leaseMs / 4
+      await sleep(pauseMs, undefined, { signal: this.#closing.signal }).catch(() => {
         // Closing ends the pause.
       })
     }
@@ -147,9 +183,14 @@ export class KeysetStanding {
     const isNamed = writers.at(-1) === enclave.toLowerCase()
     if (!isNamed) {
       // A name once read and gone again: somebody has taken over.
-      if (this.#namedSince !== undefined) this.#ended = 'another enclave is the writer of this keyset now'
+      if (this.#namedSince === undefined) this.#offered = this.#succeed(writers.at(-1))
+      else {
+        this.#ended = REPLACED
+        this.#options.onReplaced?.()
+      }
       return
     }
+    this.#offered = undefined
     this.#namedSince ??= askedAt
     if (this.#openedAt === undefined) {
       const before = writers.at(-2)
@@ -167,6 +208,12 @@ export class KeysetStanding {
     this.#confirmedAt = askedAt
   }
 
+  /** The present writer's word, if we have its log. */
+  #succeed(writer: string | undefined): CompactSignature | undefined {
+    if (writer === undefined || this.#unfit(writer) !== undefined) return undefined
+    return this.#options.successionBy?.(writer as Hex)
+  }
+
   /** Why we are no successor of the writer before us. */
   #unfit(before: string | undefined): string | undefined {
     const { logs, isFresh } = this.#options
@@ -181,4 +228,5 @@ export class KeysetStanding {
   }
 }
 
+export const REPLACED = 'another enclave is the writer of this keyset now'
 export const BEHIND = 'the database is older than what the witnesses hold'

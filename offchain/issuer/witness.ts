@@ -1,13 +1,20 @@
-/** One witness: an aggregator that holds a copy of the issuer's log. HTTP interface: #protocol/wire/aggregatorApi.ts. @module */
+/**
+ * One witness: an aggregator that holds a copy of the issuer's log. HTTP interface: #protocol/wire/aggregatorApi.ts. How far a log goes is
+ * believed only with the head that the log's enclave signed over it: a witness that could just say so could end an issuer for ever.
+ * @module
+ */
 import { AppError } from '#node/appError.ts'
 import { type Hex, joinBytes, toBase64 } from '#protocol/bytes.ts'
+import { isSignedByEnclave, type SettlementDomain } from '#protocol/receipt/head.ts'
 import {
   ApiErrorSchema,
+  type EnclaveLog,
   EnclaveLogSchema,
   type HeadDelivery,
   HeadReceivedSchema,
 } from '#protocol/wire/aggregatorApi.ts'
 import { parseJson, type Schema, toJson, WireError } from '#protocol/wire/json.ts'
+import { WitnessError } from './witnessError.ts'
 
 /** Every call throws `AppError` (`PEER_FAILED`, retryable) when there is no answer, or one that is none. */
 export type Witness = {
@@ -15,7 +22,7 @@ export type Witness = {
   readonly name: string
   /** Delivers a head with its leaves. */
   deliver(delivery: HeadDelivery): Promise<Delivered>
-  /** Leaves it holds of an enclave's log. */
+  /** Leaves it shows to hold of an enclave's log. Throws `WitnessError` (`UNPROVEN`) when it says so without the enclave's head. */
   sizeOf(enclave: Hex): Promise<number>
 }
 
@@ -25,8 +32,8 @@ export type Delivered = { readonly size: number } | { readonly gapAt: number } |
 const TIMEOUT_MS = 10_000
 const ANSWER_BYTES_MAX = 65_536
 
-/** The witness at `url`. */
-export function connectWitness(url: string): Witness {
+/** The witness at `url`, for heads of `domain`. */
+export function connectWitness(url: string, domain: SettlementDomain): Witness {
   return {
     name: new URL(url).host,
     async deliver(delivery) {
@@ -39,13 +46,20 @@ export function connectWitness(url: string): Witness {
     },
     async sizeOf(enclave) {
       const { status, text } = await call(url, `/v1/enclaves/${enclave}`)
-      if (status === 200) return Number(parse(EnclaveLogSchema, text, 'log of an enclave').size)
+      if (status === 200) return provenSize(parse(EnclaveLogSchema, text, 'log of an enclave'), enclave, domain)
       const { error } = parse(ApiErrorSchema, text, 'refusal of a log')
       // Only this code says that it holds nothing: a wrong address answers 404 as well.
       if (status === 404 && error.code === 'NOT_FOUND') return 0
       throw new AppError('PEER_FAILED', `the witness answered ${error.code}`, { retryable: true })
     },
   }
+}
+
+function provenSize({ size, head }: EnclaveLog, enclave: Hex, domain: SettlementDomain): number {
+  const { signature, ...stated } = head
+  const isTheirs = head.enclave === enclave.toLowerCase() && head.size === size
+  if (isTheirs && isSignedByEnclave({ head: { kind: 'earnings', ...stated }, signature }, domain)) return Number(size)
+  throw new WitnessError('UNPROVEN', `a witness says that it holds ${size} entries and does not show their head`)
 }
 
 type Answer = { readonly status: number; readonly text: string }

@@ -9,6 +9,7 @@ import { errorFields, type Logger } from '#node/log.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import { DELIVERY_LEAVES_MAX } from '#protocol/wire/aggregatorApi.ts'
 import type { Delivered, Witness } from './witness.ts'
+import { WitnessError } from './witnessError.ts'
 
 export type WitnessPolicy = {
   readonly witnesses: readonly Witness[]
@@ -116,16 +117,5 @@ export class Witnessing {
     await sleep(ms, undefined, { signal: this.#closing.signal }).catch(() => {
       // Closing ends the pause.
     })
-  }
-}
-
-export type WitnessErrorCode = 'REFUSED'
-
-export class WitnessError extends Error {
-  override readonly name = 'WitnessError'
-  readonly code: WitnessErrorCode
-  constructor(code: WitnessErrorCode, message: string) {
-    super(message)
-    this.code = code
   }
 }

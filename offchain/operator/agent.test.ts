@@ -218,6 +218,7 @@ function startAgent(gatewayUrl: string, aggregators: readonly string[]): Operato
       aggregators,
       dataFolder: folder,
       pollMs: 2,
+      fromBlock: 0n,
       evidenceRenewalSeconds: 3_600,
     },
     connectGateway(gatewayUrl),

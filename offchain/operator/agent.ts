@@ -1,6 +1,7 @@
 /**
  * The operator agent: the host side of a gateway or an issuer. It registers the enclave, keeps its evidence fresh, stores its log durably
- * and delivers it to every aggregator; an issuer's clearings too, which the enclave itself serves until newer ones replace them. None of it is in the way of an answer: an absent chain or aggregator only makes the outbox grow.
+ * and delivers it to every aggregator; an issuer's clearings too, which the enclave itself serves until newer ones replace them; and tells the
+ * vault when the issuer takes another's place. None of it is in the way of an answer: an absent chain or aggregator only makes the outbox grow.
  * @module
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,6 +15,7 @@ import type { OperatorConfig } from './config.ts'
 import { EnclaveOutbox, openOutboxes } from './outbox.ts'
 import { deliver, deliverClearing, type GatewayAgent } from './peers.ts'
 import { activeUntil, type RegistryAccess, registerEnclave, renewEvidence } from './registration.ts'
+import { takeOver } from './successions.ts'
 
 /** Longest pause after repeated failures. */
 const BACKOFF_MAX_MS = 5_000
@@ -22,6 +24,9 @@ const RENEW_BEFORE_SECONDS = 86_400
 
 /** How often the chain is asked what of an issuer's clearings is settled. */
 const CLEARED_CHECK_MS = 15_000
+
+/** How often an issuer is asked whether it takes another's place. */
+const SUCCESSIONS_CHECK_MS = 1_000
 
 export type AgentState = { enclave: Hex | undefined; isRegistered: boolean; isGatewayReachable: boolean }
 
@@ -50,6 +55,7 @@ export class OperatorAgent {
     this.#loops.push(this.#forever('collect', () => this.#collect()))
     this.#loops.push(this.#forever('attest', () => this.#attest()))
     this.#loops.push(this.#forever('clear', () => this.#clear()))
+    this.#loops.push(this.#forever('succeed', () => this.#succeed()))
     for (const url of this.#config.aggregators) {
       this.#loops.push(this.#forever('deliver', () => this.#deliverTo(url)))
     }
@@ -102,6 +108,28 @@ export class OperatorAgent {
       const settled = await readCleared(this.#access.client, settlement, clearing)
       if (settled.enclaves.length > 0) await this.#gateway.acknowledgeClearing(settled)
     }
+  }
+
+  #successionsAt = 0
+
+  /** Submits what a standby offers that has taken over a database. It offers it until it reads its own name in the vault. */
+  async #succeed(): Promise<void> {
+    const now = performance.now()
+    if (this.#clearingsFor === undefined || now - this.#successionsAt < SUCCESSIONS_CHECK_MS) return
+    this.#successionsAt = now
+    const { vault, successions } = await this.#gateway.successions()
+    const failures: unknown[] = []
+    for (const succession of successions) {
+      const { keyset, successor } = succession
+      try {
+        const taken = await takeOver(this.#access, vault, succession)
+        if (taken.state === 'done') continue
+        this.#log.info('keyset taken over', { keyset, successor, transaction: taken.transaction })
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw failures[0]
   }
 
   #renewedAt = 0

@@ -1,7 +1,7 @@
 /** Configuration of an operator agent. @module */
 import * as v from 'valibot'
 import type { Hex } from '#protocol/bytes.ts'
-import { address, type Schema } from '#protocol/wire/json.ts'
+import { address, type Schema, uintOf } from '#protocol/wire/json.ts'
 
 export type OperatorConfig = {
   /** Health and readiness; the deposit desk too, where there is one. */
@@ -18,6 +18,8 @@ export type OperatorConfig = {
   readonly dataFolder: string
   /** For an issuer's host: sells deposits over HTTP 402 (deposits/depositApp.ts). The key's account pays the gas. */
   readonly deposits?: { readonly vault: Hex; readonly accountKeyFile: string }
+  /** Block from which the vault exists, or any before: an issuer's agent reads the vault's events from there. */
+  readonly fromBlock: bigint
   readonly pollMs: number
   readonly evidenceRenewalSeconds: number
 }
@@ -34,6 +36,7 @@ export const OperatorConfigSchema: Schema<OperatorConfig> = v.object({
   aggregators: v.pipe(v.array(url), v.minLength(1), v.maxLength(16)),
   dataFolder: v.string(),
   deposits: v.exactOptional(v.object({ vault: address, accountKeyFile: v.string() })),
+  fromBlock: v.optional(uintOf(64), '0'),
   pollMs: v.optional(positive, 200),
   evidenceRenewalSeconds: v.optional(positive, 3_600),
 })

@@ -9,8 +9,12 @@ import { OperatorAgent } from './agent.ts'
 import { OperatorConfigSchema } from './config.ts'
 import { addDepositRoutes } from './deposits/depositApp.ts'
 import { openDepositDesk } from './deposits/depositDesk.ts'
-import { connectGateway } from './peers.ts'
+import { connectDuty, connectGateway } from './peers.ts'
 import { connectRegistry } from './registration.ts'
+import { VaultDuty } from './vaultDuty.ts'
+
+/** Answers at the vault have a day: this is often enough. */
+const VAULT_POLL_MS = 15_000
 
 await runRole('operator', OperatorConfigSchema, async (config, log) => {
   const access = await connectRegistry(config.rpcUrl, config.registry, readKey(config.accountKeyFile))
@@ -27,10 +31,18 @@ await runRole('operator', OperatorConfigSchema, async (config, log) => {
     addDepositRoutes(app, desk, log)
   }
   const server = await startServer(app, config.listen)
+  const duty = new VaultDuty({
+    access,
+    enclave: connectDuty(config.gatewayAgentUrl),
+    log,
+    pollMs: VAULT_POLL_MS,
+    fromBlock: config.fromBlock,
+  })
   agent.start()
+  duty.start()
   return {
     async close() {
-      await Promise.all([server.close(DRAIN_MS), agent.close()])
+      await Promise.all([server.close(DRAIN_MS), agent.close(), duty.close()])
     },
   }
 })

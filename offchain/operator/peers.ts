@@ -17,7 +17,14 @@ import {
   type HeadDelivery,
   HeadReceivedSchema,
 } from '#protocol/wire/aggregatorApi.ts'
+import { type AgentSuccessions, AgentSuccessionsSchema } from '#protocol/wire/handoverApi.ts'
 import { parseJson, type Schema, toJson, WireError } from '#protocol/wire/json.ts'
+import {
+  type IssuedAnswer,
+  IssuedAnswerSchema,
+  type SpentCredits,
+  SpentCreditsSchema,
+} from '#protocol/wire/vaultDutyApi.ts'
 
 const TIMEOUT_MS = 10_000
 /** A full answer of the enclave's log, in base64, is 2.7 MiB; as many clearings as can be are 3.1 MiB. */
@@ -31,6 +38,8 @@ export type GatewayAgent = {
   /** An issuer's newest clearings, one a keyset. */
   clearings(): Promise<readonly SignedClearing[]>
   acknowledgeClearing(settled: ClearingAcknowledged): Promise<void>
+  /** What an issuer wants the vault to be told, so that it becomes the writer. */
+  successions(): Promise<AgentSuccessions>
 }
 
 /** The enclave's agent interface. Every call throws `AppError` (`PEER_FAILED`, retryable). */
@@ -50,6 +59,38 @@ export function connectGateway(url: string): GatewayAgent {
     },
     async acknowledgeClearing(settled) {
       await call(url, '/agent/clearings/acknowledged', settled)
+    },
+    async successions() {
+      return parse(AgentSuccessionsSchema, await call(url, '/agent/successions'), 'successions')
+    },
+  }
+}
+
+/** What an issuer's enclave tells its host for the vault. Every call throws `AppError` (`PEER_FAILED`, retryable). */
+export type DutyEnclave = {
+  /** A gateway has no such duty. */
+  isIssuer(): Promise<boolean>
+  /** What answered a deposit; undefined when nothing did. */
+  issuedAnswer(keyset: Hex, claimKey: Hex): Promise<IssuedAnswer | undefined>
+  /** Those of these credits that were spent. */
+  spent(credits: readonly Hex[]): Promise<SpentCredits['spent']>
+}
+
+export function connectDuty(url: string): DutyEnclave {
+  return {
+    async isIssuer() {
+      const { statement } = parse(AgentStatusSchema, await call(url, '/agent/status'), 'status of the enclave')
+      return statement.role === 'issuer'
+    },
+    async issuedAnswer(keyset, claimKey) {
+      const { ok, status, text } = await post(url, `/agent/answers/${keyset}/${claimKey}`)
+      if (ok) return parse(IssuedAnswerSchema, text, 'answer to a deposit')
+      const { error } = parse(ApiErrorSchema, text, 'refusal of an answer')
+      if (status === 404 && error.code === 'NOT_FOUND') return undefined
+      throw new AppError('PEER_FAILED', `the issuer refused an answer: ${error.code}`, { retryable: true })
+    },
+    async spent(credits) {
+      return parse(SpentCreditsSchema, await call(url, '/agent/spent', { credits }), 'spent credits').spent
     },
   }
 }

@@ -3,46 +3,35 @@ import type { PublicClient } from 'viem'
 import type { Deployment } from '#chain/deployment.ts'
 import { creditVaultAbi } from '#chain/generated/abis.ts'
 import { advanceKeyset } from '#chain/timelock.ts'
+import { openVault, readKeysets, type VaultKeyset } from '#chain/vault.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'
 import { createWebSuites } from '#protocol/sealing/webSuites.ts'
-import { encodeKeys, generateKeyset, type SecretKeyset, writeKeysetFile } from '../../offchain/issuer/keysetKeys.ts'
+import { AgentKeysetsSchema } from '#protocol/wire/handoverApi.ts'
+import { parseJson } from '#protocol/wire/json.ts'
 import { findIssuers } from '../../offchain/sdk/gateway.ts'
 import { accessIssuer, type IssuerAccess } from '../../offchain/sdk/wallet/issuerAccess.ts'
 import { Wallet, type WalletStore } from '../../offchain/sdk/wallet/wallet.ts'
 import { grant, type LocalWallet, mined } from './contracts.ts'
 import { StartError, waitFor } from './processes.ts'
 
-const DAY_SECONDS = 86_400
-
-/** A keyset that signs for a day, in a file for the issuer. */
-export function makeKeyset({ chainId, vault }: Deployment, path: string): SecretKeyset {
-  const now = Math.floor(Date.now() / 1000)
-  const times = {
-    signUntil: now + DAY_SECONDS,
-    spendUntil: now + 2 * DAY_SECONDS,
-    exitUntil: now + 400 * DAY_SECONDS,
-  }
-  const keyset = generateKeyset({ chainId, vault }, times)
-  writeKeysetFile(path, keyset)
-  return keyset
-}
-
-/** Opens it in the vault, with the issuer's enclave as its writer. */
-export async function openKeyset(
+/** Opens the keyset that an issuer made in its enclave, as the vault's owner would, with the issuer as its writer. Answers it as the vault has it. */
+export async function openIssuersKeyset(
   client: PublicClient,
   wallet: LocalWallet,
   deployment: Deployment,
-  { id, keyset }: SecretKeyset,
+  issuerAgentUrl: string,
   writer: Hex,
-): Promise<void> {
-  const { signUntil, spendUntil, exitUntil } = keyset
-  const times = { signUntil, spendUntil, exitUntil }
-  const { state } = await advanceKeyset(
-    { client, wallet, ...deployment },
-    { id, keys: encodeKeys(keyset), times, writer },
-  )
+): Promise<VaultKeyset> {
+  const text = await (await fetch(`${issuerAgentUrl}/agent/keysets`)).text()
+  const [made] = parseJson(AgentKeysetsSchema, text, "the issuer's keysets").keysets
+  if (made === undefined) throw new StartError('the issuer has made no keyset')
+  const { keyset: id, keys, ...times } = made
+  const { state } = await advanceKeyset({ client, wallet, ...deployment }, { id, keys, times, writer })
   if (state !== 'done') throw new StartError('the timelock of a local chain must not wait')
+  const opened = (await readKeysets(await openVault(client, deployment.registry))).find((keyset) => keyset.id === id)
+  if (opened === undefined) throw new StartError('the vault does not know the keyset')
+  return opened
 }
 
 export type BuyOptions = {
@@ -51,7 +40,7 @@ export type BuyOptions = {
   readonly buyer: LocalWallet
   readonly deployment: Deployment
   readonly relayUrl: string
-  readonly keyset: SecretKeyset
+  readonly keyset: Pick<VaultKeyset, 'id' | 'keyset'>
   /** 32 bytes. */
   readonly seed: Uint8Array
   /** The smallest there is, if not given: 1 OPG. */

@@ -9,11 +9,11 @@ import { createPublicClient, createWalletClient, http, type PublicClient } from 
 import { type HDAccount, mnemonicToAccount } from 'viem/accounts'
 import { hardhat } from 'viem/chains'
 import type { Deployment } from '#chain/deployment.ts'
+import type { VaultKeyset } from '#chain/vault.ts'
 import { loadDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { PublicEvidenceSchema } from '#protocol/wire/agentApi.ts'
 import { parseJson } from '#protocol/wire/json.ts'
-import type { SecretKeyset } from '../../offchain/issuer/keysetKeys.ts'
 import {
   approveRole,
   compileContracts,
@@ -24,7 +24,7 @@ import {
   type LocalWallet,
   REPOSITORY,
 } from './contracts.ts'
-import { type Bought, type BuyOptions, buyCredits, makeKeyset, openKeyset } from './credits.ts'
+import { type Bought, type BuyOptions, buyCredits, openIssuersKeyset } from './credits.ts'
 import { DEMO_MODEL, demoPrices } from './demoPrices.ts'
 import { type Child, isReady, Processes, requireFreePort, StartError, waitFor } from './processes.ts'
 
@@ -57,6 +57,8 @@ export type LocalOptions = {
   readonly onCrash: (error: StartError) => void
   /** Where the relay finds the gateway, for tests that listen in between; the gateway itself unless told. */
   readonly relayTo?: string
+  /** For tests: a module that gateway and issuer load first, told by SEALPATH_TRANSCRIPT of a file `{role}.transcript` in the network's folder. */
+  readonly preload?: string
   /** Ends a start that is under way. */
   readonly signal?: AbortSignal
   /** Another backend than the demo model, for tests: an OpenAI-compatible base URL and its models. */
@@ -97,12 +99,12 @@ export type LocalNetwork = {
   readonly client: PublicClient
   readonly children: Record<(typeof CHILD_NAMES)[number], Child>
   /** What the gateway takes credits of. */
-  readonly keyset: SecretKeyset
+  readonly keyset: VaultKeyset
   deployment(): Deployment
   account(name: AccountName): HDAccount
   wallet(name: AccountName): LocalWallet
   /** Buys credits as a person would, from the account `buyer` unless another is given. */
-  buyCredits(options: Pick<BuyOptions, 'seed' | 'store' | 'units' | 'onDeposit'>): Promise<Bought>
+  buyCredits(options: Pick<BuyOptions, 'seed'> & Partial<Omit<BuyOptions, 'seed'>>): Promise<Bought>
   /** Starts the aggregator again after it was killed. */
   restartAggregator(): Promise<void>
   kill(child: Child): Promise<void>
@@ -166,7 +168,13 @@ async function startAll(
   const startRole = (name: string, main: string, config: unknown): Child => {
     const configFile = join(folder, `${name}.json`)
     writeFileSync(configFile, JSON.stringify(config, null, 2))
-    return processes.start(name, process.execPath, [join(REPOSITORY, main)], { SEALPATH_CONFIG: configFile })
+    const { preload } = options
+    const isRecorded = preload !== undefined && (name === 'gateway' || name === 'issuer')
+    const imports = isRecorded ? ['--import', preload] : []
+    return processes.start(name, process.execPath, [...imports, join(REPOSITORY, main)], {
+      SEALPATH_CONFIG: configFile,
+      ...(isRecorded ? { SEALPATH_TRANSCRIPT: join(folder, `${name}.transcript`) } : {}),
+    })
   }
 
   compileContracts()
@@ -189,7 +197,6 @@ async function startAll(
   step('bonds deposited', 'gateway 1,000 OPG, issuer 10,000 OPG')
 
   const { chainId, registry, settlement, vault } = deployment
-  const keyset = makeKeyset(deployment, join(folder, 'keyset.json'))
   const attester = { kind: 'development', rootFile }
   const chainOf = (operator: AccountName) => ({ chainId, registry, settlement, operator: account(operator).address })
   const startAggregator = (name: 'aggregator' | 'witness', everySeconds: number): Child =>
@@ -233,7 +240,8 @@ async function startAll(
       // An issuer asks at least two endpoints. Here both lead to the one chain there is.
       rpcUrls: [urls.rpc, `${urls.rpc}/`],
       attester,
-      keys: { files: [join(folder, 'keyset.json')] },
+      // Made in the enclave, and nowhere else.
+      keys: { generate: { signDays: 1, spendDays: 1, exitDays: 400 } },
       database: { folder: join(folder, 'issuer-database'), port: port.issuerDatabase },
       witnesses: { urls: [urls.aggregator, urls.witness], quorum: 1 },
     }),
@@ -271,7 +279,8 @@ async function startAll(
   }
   const operator = await register('operator', 'gateway', 'operator')
   const issuerOperator = await register('issuerOperator', 'issuer', 'issuer')
-  await openKeyset(client, wallet('deployer'), deployment, keyset, issuerOperator.enclave)
+  const owner = wallet('deployer')
+  const keyset = await openIssuersKeyset(client, owner, deployment, urls.issuerAgent, issuerOperator.enclave)
   await waitFor('the keyset', () => isReady(urls.issuer), 60_000)
   step('keyset opened', keyset.id)
 

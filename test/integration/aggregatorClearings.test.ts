@@ -585,6 +585,7 @@ describe("the issuer's agent", () => {
         aggregators: ['http://127.0.0.1:9'],
         dataFolder: folder,
         pollMs: 5,
+        fromBlock: 0n,
         evidenceRenewalSeconds: 3_600,
       },
       connectGateway(server.url),

@@ -8,7 +8,7 @@ import { IssueAnswerSchema } from '#protocol/wire/issuerApi.ts'
 import type { SecretKeyset } from '../../offchain/issuer/keysetKeys.ts'
 import type { IssuerStore, LogWriter } from '../../offchain/issuer/store.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
-import { makeKeyset, makeSigners, type Stage, type StagedIssuer, Stages, until } from './issuerStage.ts'
+import { copyDatabase, makeKeyset, makeSigners, type Stage, type StagedIssuer, Stages, until } from './issuerStage.ts'
 import { type Paid, restore, TestGateway, TestWallet, type WalletCredit } from './issuerWallet.ts'
 
 const DEPOSIT = 1_000_000n
@@ -192,7 +192,7 @@ describe('a database that fails', () => {
     const stage = await stages.make()
     const first = await stages.bootOpen(stage)
     const { paid } = await reserved(stage, first)
-    const old = await copyDatabase(stage.url)
+    const old = await copyDatabase(server, stage.url)
     await gateway.capture(first, paid.id, FEE)
     await first.close()
     const second = await stages.boot({ ...stage, url: old })
@@ -208,7 +208,7 @@ describe('a database that fails', () => {
     const first = await stages.bootOpen(stage)
     await reserved(stage, first)
     await first.close()
-    const old = await copyDatabase(stage.url)
+    const old = await copyDatabase(server, stage.url)
     const second = await stages.bootOpen(stage)
     await reserved(stage, second, 'other')
     await second.close()
@@ -312,7 +312,7 @@ describe('a second writer', () => {
     const stage = await stages.make()
     const first = await stages.bootOpen(stage)
     const { paid } = await reserved(stage, first)
-    const second = await stages.boot({ ...stage, url: await copyDatabase(stage.url) })
+    const second = await stages.boot({ ...stage, url: await copyDatabase(server, stage.url) })
     await until(() => 'writer' in second.life.state, 'a second writer')
     await expect(new TestWallet(keyset, 'other').buy(stage.chain, second, DEPOSIT)).rejects.toThrow('EXIT_ONLY')
     await expect(gateway.capture(second, paid.id, FEE)).rejects.toThrow('EXIT_ONLY')
@@ -380,23 +380,4 @@ async function execute(url: string, statement: string): Promise<void> {
   const sql = postgres(url, { max: 1, onnotice: () => {} })
   await sql.unsafe(statement)
   await sql.end()
-}
-
-/** Every table as it is now, in another database. */
-async function copyDatabase(url: string): Promise<string> {
-  const target = await server.createDatabase()
-  const from = postgres(url, { max: 1, onnotice: () => {} })
-  const to = postgres(target, { max: 1, onnotice: () => {} })
-  const { migrate } = await import('#node/database.ts')
-  const { MIGRATIONS } = await import('../../offchain/issuer/migrations.ts')
-  await migrate(to as unknown as Parameters<typeof migrate>[0], MIGRATIONS)
-  await from.begin('isolation level repeatable read', async (query) => {
-    for (const table of ['logs', 'writer', 'entries', 'heads', 'issues', 'open_reserves', 'spent', 'change']) {
-      const rows = await query.unsafe(`select * from ${table}`)
-      if (rows.length > 0) await to`insert into ${to(table)} ${to(rows as unknown as Record<string, unknown>[])}`
-    }
-  })
-  await from.end()
-  await to.end()
-  return target
 }

@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http'
 import postgres from 'postgres'
 import { createSignerPool, type SignerPool } from '#node/credits/signerPool.ts'
 import { migrate, type Sql } from '#node/database.ts'
+import type { Logger } from '#node/log.ts'
 import { generateGatewayKey } from '#node/sealing/keyRing.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { encodeUtf8, type Hex, toHex } from '#protocol/bytes.ts'
@@ -13,14 +14,15 @@ import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import { type EnclaveLog, HeadDeliverySchema } from '#protocol/wire/aggregatorApi.ts'
 import { parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
 import { createIssuerApp } from '../../offchain/issuer/app.ts'
-import type { ChainDeposit, ChainReader } from '../../offchain/issuer/chain.ts'
+import type { ChainDeposit, ChainIssuer, ChainReader } from '../../offchain/issuer/chain.ts'
 import { ClearingBook } from '../../offchain/issuer/clearing.ts'
-import { IssuerLife, type IssuerTiming } from '../../offchain/issuer/issuer.ts'
+import type { Handover } from '../../offchain/issuer/handover.ts'
+import { IssuerLife, type IssuerTiming, type Standby } from '../../offchain/issuer/issuer.ts'
 import { generateKeyset, type SecretKeyset } from '../../offchain/issuer/keysetKeys.ts'
 import { MIGRATIONS } from '../../offchain/issuer/migrations.ts'
 import { PaymentMemory } from '../../offchain/issuer/paymentMemory.ts'
 import { captureExpired } from '../../offchain/issuer/payments.ts'
-import type { IssuerPorts } from '../../offchain/issuer/ports.ts'
+import type { IssuerKeyset, IssuerPorts } from '../../offchain/issuer/ports.ts'
 import { createIssuerStore } from '../../offchain/issuer/postgresStore.ts'
 import type { IssuerStore } from '../../offchain/issuer/store.ts'
 import { connectWitness } from '../../offchain/issuer/witness.ts'
@@ -44,6 +46,7 @@ export function makeKeyset(now: number = Math.floor(Date.now() / 1000)): SecretK
 export class StagedChain implements ChainReader {
   readonly deposits: Map<string, ChainDeposit> = new Map()
   readonly gateways: Set<Hex> = new Set()
+  readonly issuers: Map<Hex, ChainIssuer> = new Map()
   readonly named: Map<Hex, Hex[]> = new Map()
   readonly exits: Hex[] = []
   isSilent = false
@@ -57,9 +60,19 @@ export class StagedChain implements ChainReader {
     return this.gateways.has(enclave)
   }
 
+  async activeIssuer(enclave: Hex): Promise<ChainIssuer | undefined> {
+    this.#answer()
+    return this.issuers.get(enclave.toLowerCase() as Hex)
+  }
+
   async writers(keyset: Hex): Promise<readonly Hex[]> {
     this.#answer()
     return this.named.get(keyset) ?? []
+  }
+
+  async time(): Promise<number> {
+    this.#answer()
+    return Date.now() / 1000
   }
 
   async openedExits(from: bigint): Promise<{ credits: readonly Hex[]; next: bigint }> {
@@ -82,6 +95,8 @@ export class TestWitness {
   readonly #heads = new Map<Hex, EarningsHeadMessage>()
   readonly #server: Server
   isDown = false
+  /** Says that it holds so many entries more than it does, under the head that it has. */
+  boasts = 0n
   url = ''
 
   constructor() {
@@ -123,7 +138,8 @@ export class TestWitness {
       const enclave = path.slice(-42) as Hex
       const head = this.#heads.get(enclave)
       if (head === undefined) return refuse(404, 'NOT_FOUND')
-      const { size, fees } = head
+      const { fees } = head
+      const size = head.size + this.boasts
       return { status: 200, body: { enclave, role: 'issuer', size, settledSize: 0n, fees, head } satisfies EnclaveLog }
     }
     const { head, from, leaves } = parseJson(HeadDeliverySchema, text, 'head delivery')
@@ -144,7 +160,7 @@ export class TestWitness {
     }
     this.#logs.set(head.enclave, rows)
     if (Number(head.size) > size) this.#heads.set(head.enclave, head)
-    return { status: 200, body: { size: BigInt(sizeOfRows(rows)) } }
+    return { status: 200, body: { size: BigInt(sizeOfRows(rows)) + this.boasts } }
   }
 }
 
@@ -158,6 +174,10 @@ export type StagedIssuer = {
   readonly life: IssuerLife
   readonly clearings: ClearingBook
   readonly config: Awaited<ReturnType<typeof generateGatewayKey>>['config']
+  /** What is behind the seal. */
+  readonly handle: ReturnType<typeof createIssuerApp>
+  /** A keyset that came later; its signer must be known. */
+  addKeyset(keyset: SecretKeyset): void
   /** Calls the app; rejects with the code of an error. */
   call<T>(schema: Schema<T>, method: string, path: string, body?: unknown): Promise<T>
   expire(): Promise<number>
@@ -175,6 +195,11 @@ export type StageOptions = {
   readonly now?: () => number
   readonly seconds?: number
   readonly timing?: Partial<IssuerTiming>
+  /** Of the enclave; one of its own unless told. */
+  readonly privateKey?: Uint8Array
+  readonly standby?: Standby
+  readonly handover?: Handover
+  readonly log?: Logger
 }
 
 export async function makeSigners(keysets: readonly SecretKeyset[], threads = 1): Promise<Map<Hex, SignerPool>> {
@@ -190,7 +215,7 @@ export async function stageIssuer(options: StageOptions): Promise<StagedIssuer> 
   await migrate(sql, MIGRATIONS)
   const wrap = options.wrapStore ?? ((store) => store)
   const store = wrap(createIssuerStore(sql))
-  const privateKey = crypto.getRandomValues(new Uint8Array(32))
+  const privateKey = options.privateKey ?? crypto.getRandomValues(new Uint8Array(32))
   const enclave = enclaveOfKey(privateKey).toLowerCase() as Hex
   const suites = createNodeSuites()
   const key = await generateGatewayKey(suites, 1, KEM_X25519)
@@ -201,25 +226,29 @@ export async function stageIssuer(options: StageOptions): Promise<StagedIssuer> 
     privateKey,
     domain: DOMAIN,
     keysets: options.keysets.map(({ id }) => id),
+    ...(options.standby === undefined ? {} : { standby: options.standby }),
     store,
     chain: options.chain,
     witnessing: {
-      witnesses: options.witnesses.map(({ url }) => connectWitness(url)),
+      witnesses: options.witnesses.map(({ url }) => connectWitness(url, DOMAIN)),
       quorum: options.quorum ?? options.witnesses.length,
     },
     memory,
     clearings,
-    log: SILENT,
+    log: options.log ?? SILENT,
     timing: { ...TIMING, ...options.timing },
   })
-  const keysets = options.keysets.map(({ id, keyset }) => {
+  const keysets = new Map<Hex, IssuerKeyset>()
+  const addKeyset = ({ id, keyset }: SecretKeyset) => {
     const signer = options.signers.get(id)
     if (signer === undefined) throw new Error('expected a signer for every keyset')
-    return [id, { id, terms: keyset, signer }] as const
-  })
+    keysets.set(id, { id, terms: keyset, signer })
+    life.addKeyset(id)
+  }
+  for (const keyset of options.keysets) addKeyset(keyset)
   const ports: IssuerPorts = {
     domain: DOMAIN,
-    keysets: new Map(keysets),
+    keysets,
     chain: options.chain,
     suites,
     keys: new Map([[1, key]]),
@@ -231,12 +260,20 @@ export async function stageIssuer(options: StageOptions): Promise<StagedIssuer> 
     random: (length) => crypto.getRandomValues(new Uint8Array(length)),
   }
   const faults: unknown[] = []
-  const app = createIssuerApp({ ports, store, openMax: 1_024, onFault: (error) => faults.push(error) })
+  const app = createIssuerApp({
+    ports,
+    store,
+    ...(options.handover === undefined ? {} : { handover: options.handover }),
+    openMax: 1_024,
+    onFault: (error) => faults.push(error),
+  })
   return {
     enclave,
     life,
     clearings,
     config: key.config,
+    handle: app,
+    addKeyset,
     async call(schema, method, path, body) {
       const request = { method, scheme: 'https', authority: 'issuer', path, headers: [] as [string, string][] }
       const response = await app({ ...request, body: encodeUtf8(body === undefined ? '' : toJson(body)) })
@@ -324,4 +361,21 @@ export class Stages {
   async closeAll(): Promise<void> {
     for (const cleanup of this.#cleanups.splice(0).reverse()) await cleanup()
   }
+}
+
+/** Every table of an issuer as it is now, in another database. Answers its URL. */
+export async function copyDatabase(server: TestPostgres, url: string): Promise<string> {
+  const target = await server.createDatabase()
+  const from = postgres(url, { max: 1, onnotice: () => {} })
+  const to = postgres(target, { max: 1, onnotice: () => {} })
+  await migrate(to as unknown as Sql, MIGRATIONS)
+  await from.begin('isolation level repeatable read', async (query) => {
+    for (const table of ['logs', 'writer', 'entries', 'heads', 'issues', 'open_reserves', 'spent', 'change']) {
+      const rows = await query.unsafe(`select * from ${table}`)
+      if (rows.length > 0) await to`insert into ${to(table)} ${to(rows as unknown as Record<string, unknown>[])}`
+    }
+  })
+  await from.end()
+  await to.end()
+  return target
 }

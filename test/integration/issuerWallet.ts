@@ -28,36 +28,46 @@ import type { SecretKeyset } from '../../offchain/issuer/keysetKeys.ts'
 import { hashOutputs } from '../../offchain/issuer/outputsHash.ts'
 import { DOMAIN, type StagedChain, type StagedIssuer } from './issuerStage.ts'
 
+/** An issuer as these two need it: staged in this process, or a process of its own. */
+export type IssuerCalls = Pick<StagedIssuer, 'call' | 'config'>
+type Domain = Pick<typeof DOMAIN, 'chainId' | 'vault'>
+
 export type WalletCredit = SpentCredit
 
 /** A wallet of one keyset: everything from its seed and two counters. */
 export class TestWallet {
   readonly seed: Uint8Array
-  readonly keyset: SecretKeyset
+  readonly keyset: Pick<SecretKeyset, 'id'>
+  readonly #domain: Domain
   #purchases = 0
   #changes = 0
 
-  constructor(keyset: SecretKeyset, name: string) {
+  constructor(keyset: Pick<SecretKeyset, 'id'>, name: string, domain: Domain = DOMAIN) {
     this.keyset = keyset
+    this.#domain = domain
     this.seed = keccak256(encodeUtf8(name))
   }
 
   /** Puts a deposit on the chain and has it answered. */
-  async buy(chain: StagedChain, issuer: StagedIssuer, units: bigint): Promise<WalletCredit[]> {
+  async buy(chain: StagedChain, issuer: IssuerCalls, units: bigint): Promise<WalletCredit[]> {
     const purchase = await this.purchase(units)
     chain.deposits.set(this.keyset.id + purchase.request.claimKey, { state: 'open', units })
     return purchase.open(await issuer.call(IssueAnswerSchema, 'POST', '/v1/issue', purchase.body))
   }
 
-  async purchase(units: bigint, claimSeed: number = this.#purchases): Promise<Purchase> {
-    const exponents = splitAmount(units, 64).reverse()
+  /** `exponents`, ascending, are worth `units`; the fewest that are unless told. */
+  async purchase(
+    units: bigint,
+    claimSeed: number = this.#purchases,
+    exponents: readonly number[] = splitAmount(units, 64).reverse(),
+  ): Promise<Purchase> {
     const secrets = exponents.map(() => this.#next('purchase'))
     const outputs = exponents.map((exponent, i) => ({ exponent, blinded: this.#blind(secrets[i]) }))
     const claimPrivate = keccak256(new Uint8Array([...this.seed, ...encodeUint(BigInt(claimSeed), 4)]))
     const keyset = this.keyset.id
     const claimKey = enclaveOfKey(claimPrivate).toLowerCase() as Hex
     const outputsHash = await hashOutputs(outputs)
-    const signature = signDigest(hashIssueRequest({ keyset, claimKey, outputsHash }, DOMAIN), claimPrivate)
+    const signature = signDigest(hashIssueRequest({ keyset, claimKey, outputsHash }, this.#domain), claimPrivate)
     const request = { keyset, claimKey, outputs, signature }
     return {
       request,
@@ -69,8 +79,8 @@ export class TestWallet {
 
   /** A payment and what turns its change into credits. */
   async pay(
-    issuer: StagedIssuer,
-    gateway: TestGateway,
+    issuer: IssuerCalls,
+    gateway: Pick<TestGateway, 'enclave'>,
     credits: readonly WalletCredit[],
     maximumFee: bigint,
   ): Promise<Paid> {
@@ -103,7 +113,7 @@ export class TestWallet {
 
   #blind(secrets: ReturnType<typeof deriveCredit> | undefined): Uint8Array {
     if (secrets === undefined) throw new Error('expected secrets for every output')
-    const message = creditMessage({ ...DOMAIN, keyset: this.keyset.id }, secrets.exitKey, secrets.secret)
+    const message = creditMessage({ ...this.#domain, keyset: this.keyset.id }, secrets.exitKey, secrets.secret)
     return encodeG1(blindMessage(message, secrets.blinding))
   }
 
@@ -155,7 +165,7 @@ export class TestGateway {
 }
 
 /** Change of a payment from the public tiles: one tile a blank, as long as there is anything. */
-export async function restore(issuer: StagedIssuer, paid: Paid): Promise<WalletCredit[]> {
+export async function restore(issuer: IssuerCalls, paid: Paid): Promise<WalletCredit[]> {
   const credits: WalletCredit[] = []
   for (const blank of paid.payment.blanks) {
     const prefix = toHex(keccak256(blank)).slice(2, 10)

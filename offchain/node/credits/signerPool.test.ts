@@ -5,7 +5,7 @@ import { encodeUint, encodeUtf8, toHex } from '#protocol/bytes.ts'
 import { hashToG1 } from '#protocol/credits/message.ts'
 import { encodeG1 } from '#protocol/credits/points.ts'
 import { keccak256 } from '#protocol/hash.ts'
-import { createSigner } from './fastSigner.ts'
+import { type CreditToVerify, createSigner } from './fastSigner.ts'
 import type { SignerThreadData } from './signerJob.ts'
 import { createSignerPool, type SignerPool, type SignerPoolOptions } from './signerPool.ts'
 
@@ -27,11 +27,20 @@ it('answers as the signer does, for many jobs at once', async () => {
   const expected = signer.signBlanks(blanks).map(toHex)
   const answers = await Promise.all(Array.from({ length: 8 }, () => pool.signBlanks(blanks)))
   for (const signatures of answers) expect(signatures.map(toHex)).toEqual(expected)
-  expect(await pool.verifyCredits([credit, { ...credit, exponent: 2 }])).toEqual([true, false])
-  expect(await pool.checkBlanks([...blanks.map(({ blinded }) => blinded), new Uint8Array(48)])).toEqual([
-    ...blanks.map(() => true),
-    false,
-  ])
+  const payment = {
+    credits: [credit, { ...credit, exponent: 2 }],
+    blanks: [...blanks.map(({ blinded }) => blinded), new Uint8Array(48)],
+  }
+  const checks = await pool.checkPayment(payment)
+  expect(checks.credits).toEqual([true, false])
+  expect(checks.blanks).toEqual(signer.checkBlanks(payment.blanks))
+  expect(checks.blanks.map(Boolean)).toEqual([...blanks.map(() => true), false])
+  // What crossed over and back is signed as what it was made of.
+  const checked = blanks.flatMap(({ exponent }, i) => {
+    const blank = checks.blanks[i]
+    return blank === undefined ? [] : [{ exponent, checked: blank }]
+  })
+  expect((await pool.signBlanks(checked)).map(toHex)).toEqual(expected)
 })
 
 it('leaves the event loop free while it works', async () => {
@@ -54,7 +63,7 @@ it('refuses a point with the signer’s own code, and goes on', async () => {
     name: 'CreditError',
     code: 'BAD_EXPONENT',
   })
-  expect(await pool.verifyCredits([credit])).toEqual([true])
+  expect(await verify(pool, [credit])).toEqual([true])
 })
 
 it('fails the job of a thread that dies, and that job alone', async () => {
@@ -74,11 +83,11 @@ it('fails the job that ends its thread with a bug, and replaces the thread', asy
   const { workers, startThread } = keepThreads()
   const pool = await poolOf({ threads: 1, startThread })
   const malformed = { ...credit, message: credit.message.subarray(1) }
-  await expect(pool.verifyCredits([malformed])).rejects.toMatchObject({
+  await expect(verify(pool, [malformed])).rejects.toMatchObject({
     code: 'THREAD_DIED',
     cause: expect.objectContaining({ name: 'RangeError' }),
   })
-  expect(await pool.verifyCredits([credit])).toEqual([true])
+  expect(await verify(pool, [credit])).toEqual([true])
   expect(workers).toHaveLength(2)
 })
 
@@ -86,7 +95,7 @@ it('replaces a thread that dies while it is idle', async () => {
   const { workers, startThread } = keepThreads()
   const pool = await poolOf({ threads: 1, startThread })
   await workers[0]?.terminate()
-  expect(await pool.verifyCredits([credit])).toEqual([true])
+  expect(await verify(pool, [credit])).toEqual([true])
 })
 
 it('gives up when threads cannot start any more, and says so to all who wait', async () => {
@@ -98,11 +107,11 @@ it('gives up when threads cannot start any more, and says so to all who wait', a
     return worker
   }
   const pool = await poolOf({ threads: 1, startThread })
-  const jobs = [pool.signBlanks(blanks), pool.signBlanks(blanks), pool.verifyCredits([credit])]
+  const jobs = [pool.signBlanks(blanks), pool.signBlanks(blanks), verify(pool, [credit])]
   const refused = jobs.map((job) => expect(job).rejects.toMatchObject({ code: 'THREAD_DIED' }))
   await workers[0]?.terminate()
   await Promise.all(refused)
-  await expect(pool.checkBlanks([])).rejects.toMatchObject({ code: 'THREAD_DIED' })
+  await expect(verify(pool, [])).rejects.toMatchObject({ code: 'THREAD_DIED' })
   expect(started).toBe(2)
 })
 
@@ -119,7 +128,7 @@ it('refuses more jobs than may wait', async () => {
   const jobs = [1, 2, 3].map(() => pool.signBlanks(blanks))
   await expect(pool.signBlanks(blanks)).rejects.toMatchObject({ code: 'OVERLOADED', retryable: true })
   await Promise.all(jobs)
-  expect(await pool.verifyCredits([credit])).toEqual([true])
+  expect(await verify(pool, [credit])).toEqual([true])
 })
 
 it('closes at once: what is not done says so, and no thread is left', async () => {
@@ -130,7 +139,7 @@ it('closes at once: what is not done says so, and no thread is left', async () =
   const exits = workers.map((worker) => new Promise((resolve) => worker.once('exit', resolve)))
   await pool.close()
   await Promise.all([...refused, ...exits])
-  await expect(pool.verifyCredits([credit])).rejects.toMatchObject({ code: 'CLOSED' })
+  await expect(verify(pool, [credit])).rejects.toMatchObject({ code: 'CLOSED' })
   await pool.close()
   expect(workers).toHaveLength(2)
 })
@@ -139,6 +148,10 @@ async function poolOf(options: SignerPoolOptions): Promise<SignerPool> {
   const pool = await createSignerPool(secretKeys, options)
   pools.push(pool)
   return pool
+}
+
+async function verify(pool: SignerPool, credits: readonly CreditToVerify[]): Promise<readonly boolean[]> {
+  return (await pool.checkPayment({ credits, blanks: [] })).credits
 }
 
 function realThread(workerData: SignerThreadData): Worker {

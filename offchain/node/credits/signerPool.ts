@@ -8,20 +8,26 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { CreditError } from '#protocol/credits/creditError.ts'
-import type { BlankToSign, CreditToVerify } from './fastSigner.ts'
-import type { SignerAnswer, SignerJob, SignerThreadData } from './signerJob.ts'
+import type { BlankToSign } from './fastSigner.ts'
+import type {
+  PaymentChecks,
+  PaymentToCheck,
+  SignerAnswer,
+  SignerJob,
+  SignerResult,
+  SignerThreadData,
+} from './signerJob.ts'
 
 /** The operations of `CreditSigner`, elsewhere. Besides `CreditError` each rejects with `SignerPoolError`. */
 export type SignerPool = {
-  verifyCredits(credits: readonly CreditToVerify[]): Promise<boolean[]>
-  checkBlanks(blanks: readonly Uint8Array[]): Promise<boolean[]>
+  checkPayment(payment: PaymentToCheck): Promise<PaymentChecks>
   signBlanks(blanks: readonly BlankToSign[]): Promise<Uint8Array[]>
   /** Ends every thread. Jobs that are not done reject with `CLOSED`. */
   close(): Promise<void>
 }
 
 export type SignerPoolOptions = {
-  /** How many threads; as many as there are cores less one for the event loop, if not given. */
+  /** How many threads; as many as there are cores, if not given: the event loop waits for them most of its time. */
   readonly threads?: number
   /** Jobs that may wait for a thread. */
   readonly queueMax?: number
@@ -34,11 +40,7 @@ const QUEUE_MAX = 1_024
 /** A pool under these secret keys (32 bytes each), once all its threads are ready. Rejects with `THREAD_DIED` when one cannot start. */
 export async function createSignerPool(
   secretKeys: readonly Uint8Array[],
-  {
-    threads = Math.max(1, availableParallelism() - 1),
-    queueMax = QUEUE_MAX,
-    startThread = start,
-  }: SignerPoolOptions = {},
+  { threads = availableParallelism(), queueMax = QUEUE_MAX, startThread = start }: SignerPoolOptions = {},
 ): Promise<SignerPool> {
   const pool = new Pool({ secretKeys }, queueMax, startThread)
   try {
@@ -48,15 +50,13 @@ export async function createSignerPool(
     throw error
   }
   return {
-    verifyCredits: (items) => pool.run({ kind: 'verifyCredits', items }) as Promise<boolean[]>,
-    checkBlanks: (items) => pool.run({ kind: 'checkBlanks', items }) as Promise<boolean[]>,
+    checkPayment: (payment) => pool.run({ kind: 'checkPayment', ...payment }) as Promise<PaymentChecks>,
     signBlanks: (items) => pool.run({ kind: 'signBlanks', items }) as Promise<Uint8Array[]>,
     close: () => pool.close(),
   }
 }
 
-type Result = readonly boolean[] | readonly Uint8Array[]
-type Task = { readonly job: SignerJob; resolve(result: Result): void; reject(error: Error): void }
+type Task = { readonly job: SignerJob; resolve(result: SignerResult): void; reject(error: Error): void }
 type Thread = { readonly worker: Worker; task: Task | undefined }
 
 class Pool {
@@ -74,7 +74,7 @@ class Pool {
     this.#startThread = startThread
   }
 
-  run(job: SignerJob): Promise<Result> {
+  run(job: SignerJob): Promise<SignerResult> {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) return reject(closed())
       if (this.#threads.size === 0) return reject(died())

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { CreditError } from '#protocol/credits/creditError.ts'
 import { type CreditSigner, createSigner } from './fastSigner.ts'
-import type { SignerAnswer, SignerJob, SignerThreadData } from './signerJob.ts'
+import type { SignerAnswer, SignerJob, SignerResult, SignerThreadData } from './signerJob.ts'
 
 if (parentPort === null) throw new Error('expected to run as a thread of the signer pool')
 const port = parentPort
@@ -22,12 +22,10 @@ function answer(by: CreditSigner, job: SignerJob): SignerAnswer {
   }
 }
 
-function run(by: CreditSigner, job: SignerJob): readonly boolean[] | readonly Uint8Array[] {
+function run(by: CreditSigner, job: SignerJob): SignerResult {
   switch (job.kind) {
-    case 'verifyCredits':
-      return by.verifyCredits(job.items)
-    case 'checkBlanks':
-      return by.checkBlanks(job.items)
+    case 'checkPayment':
+      return { credits: by.verifyCredits(job.credits), blanks: by.checkBlanks(job.blanks) }
     case 'signBlanks':
       return by.signBlanks(job.items)
   }

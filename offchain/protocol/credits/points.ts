@@ -31,6 +31,9 @@ const G2 = bls12_381.G2.Point
 const IS_COMPRESSED = 0x80
 const IS_INFINITY = 0x40
 const IS_LARGER_Y = 0x20
+/** What of the first byte belongs to x. */
+const X_MASK = 0x1f
+const PRIME = encodeUint(Fp.ORDER, FIELD_BYTES)
 
 /** 48 bytes to a point of G1. Throws `CreditError` (`POINT_…`). */
 export function decodeG1(bytes: Uint8Array): G1Point {
@@ -64,7 +67,7 @@ export function encodeG2(point: G2Point): Uint8Array<ArrayBuffer> {
  * encoding, and only this one. Whoever uses the point still decodes it. Throws `CreditError` (`POINT_…`).
  */
 export function checkG1Encoding(bytes: Uint8Array): void {
-  readCompressed(bytes, G1_BYTES)
+  checkCompressed(bytes, G1_BYTES)
 }
 
 /** `x` and `y`, each 16 zero bytes and 48 of its value, to a point of G1. Throws `CreditError` (`POINT_…`). */
@@ -116,16 +119,35 @@ function checkPoint<Point extends { is0(): boolean; assertValidity(): void }>(po
   return point
 }
 
-/** Length, flags and range of a compressed encoding: its coordinates, each below p, as they are written. */
-function readCompressed(bytes: Uint8Array, lengthBytes: number): { x: bigint[]; isLargerY: boolean } {
+/** Length, flags and range of a compressed encoding. */
+function checkCompressed(bytes: Uint8Array, lengthBytes: number): void {
   checkLength(bytes, lengthBytes)
   const flags = bytes[0] ?? 0
   if ((flags & IS_COMPRESSED) === 0) throw new CreditError('POINT_FLAGS', 'expected the compressed form of a point')
   if ((flags & IS_INFINITY) !== 0) {
     throw new CreditError('POINT_IDENTITY', 'expected a finite point: the flag for infinity is set')
   }
+  for (let offset = 0; offset < lengthBytes; offset += FIELD_BYTES) {
+    if (!isBelowPrime(bytes, offset, offset === 0 ? X_MASK : 0xff)) throw notCanonical()
+  }
+}
+
+/** Byte by byte, the first of them under `mask`: an issuer looks at forty points a payment. */
+function isBelowPrime(bytes: Uint8Array, offset: number, mask: number): boolean {
+  for (let i = 0; i < FIELD_BYTES; i++) {
+    const byte = (bytes[offset + i] ?? 0) & (i === 0 ? mask : 0xff)
+    const bound = PRIME[i] ?? 0
+    if (byte !== bound) return byte < bound
+  }
+  return false
+}
+
+/** The coordinates of a compressed encoding, as they are written, and the sign of y. */
+function readCompressed(bytes: Uint8Array, lengthBytes: number): { x: bigint[]; isLargerY: boolean } {
+  checkCompressed(bytes, lengthBytes)
+  const flags = bytes[0] ?? 0
   const unmasked = bytes.slice()
-  unmasked[0] = flags & 0x1f
+  unmasked[0] = flags & X_MASK
   return { x: readIntegers(unmasked, FIELD_BYTES), isLargerY: (flags & IS_LARGER_Y) !== 0 }
 }
 
@@ -149,9 +171,7 @@ function checkLength(bytes: Uint8Array, lengthBytes: number): void {
 function readIntegers(bytes: Uint8Array, width: number): bigint[] {
   const count = bytes.length / width
   const integers = Array.from({ length: count }, (_, i) => decodeUint(bytes.subarray(i * width, (i + 1) * width)))
-  if (integers.some((integer) => integer >= Fp.ORDER)) {
-    throw new CreditError('POINT_NOT_CANONICAL', 'expected coordinates below the prime of the field')
-  }
+  if (integers.some((integer) => integer >= Fp.ORDER)) throw notCanonical()
   return integers
 }
 
@@ -175,6 +195,10 @@ function rootOf<Field>(squareRoot: () => Field): Field {
   } catch (cause) {
     throw notOnCurve(cause)
   }
+}
+
+function notCanonical(): CreditError {
+  return new CreditError('POINT_NOT_CANONICAL', 'expected coordinates below the prime of the field')
 }
 
 function notOnCurve(cause?: unknown): CreditError {

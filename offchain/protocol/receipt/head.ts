@@ -91,6 +91,12 @@ export function expandSignature({ r, vs }: CompactSignature): Hex {
 
 /** Address of the key that signed the digest, checksummed; `undefined` when the signature is none. */
 export function recoverSigner(digest: Hex, signature: CompactSignature): Hex | undefined {
+  const publicKey = recoverPublicKey(digest, signature)
+  return publicKey && addressOfKey(publicKey)
+}
+
+/** The public key that signed the digest, uncompressed (65 bytes); `undefined` when the signature is none. */
+export function recoverPublicKey(digest: Hex, signature: CompactSignature): Uint8Array | undefined {
   try {
     const vs = fromHex(signature.vs, 32)
     const parity = (vs[0] ?? 0) >> 7
@@ -100,7 +106,7 @@ export function recoverSigner(digest: Hex, signature: CompactSignature): Hex | u
     recovered.set(fromHex(signature.r, 32), 1)
     recovered.set(vs, 33)
     const point = secp256k1.recoverPublicKey(recovered, fromHex(digest, 32), { prehash: false })
-    return addressOf(secp256k1.Point.fromBytes(point).toBytes(false))
+    return secp256k1.Point.fromBytes(point).toBytes(false)
   } catch {
     // Any malformed signature is one answer: nobody signed this.
     return undefined
@@ -115,9 +121,10 @@ export function isSignedByEnclave({ head, signature }: SignedHead, domain: Settl
 
 /** The enclave identifier of a secp256k1 private key (32 bytes): its Ethereum address, checksummed. */
 export function enclaveOfKey(privateKey: Uint8Array): Hex {
-  return addressOf(secp256k1.getPublicKey(privateKey, false))
+  return addressOfKey(secp256k1.getPublicKey(privateKey, false))
 }
 
-function addressOf(uncompressed: Uint8Array): Hex {
+/** Address of a secp256k1 public key (65 bytes, uncompressed), checksummed. */
+export function addressOfKey(uncompressed: Uint8Array): Hex {
   return getAddress(toHex(keccak256(uncompressed.subarray(1)).subarray(12)))
 }

@@ -1,0 +1,117 @@
+/** A gateway before several issuers of which one writes: real seals and evidence, and answers as each test says. @module */
+import { afterEach, describe, expect, it } from 'vitest'
+import { createDevelopmentAttester } from '#node/attesters/development.ts'
+import { createDevelopmentRoot, pinDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
+import { bootEnclave } from '#node/enclave/enclave.ts'
+import { createPublicApp } from '#node/enclave/publicApp.ts'
+import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
+import { ReplayMemory } from '#node/sealing/replayMemory.ts'
+import { createSealedServer } from '#node/sealing/sealedServer.ts'
+import { startServer } from '#node/server.ts'
+import { encodeUtf8, type Hex } from '#protocol/bytes.ts'
+import { enclaveOfKey } from '#protocol/receipt/head.ts'
+import { ISSUER_STATUS, type IssuerErrorCode } from '#protocol/wire/issuerApi.ts'
+import { toJson } from '#protocol/wire/json.ts'
+import { createIssuerClient, type IssuerClient } from './issuerClient.ts'
+
+const BINDING = {
+  chainId: 31_337,
+  registry: `0x${'4e'.repeat(20)}`,
+  settlement: `0x${'5e'.repeat(20)}`,
+  operator: `0x${'0e'.repeat(20)}`,
+} as const
+const PAYMENT: Hex = `0x${'9a'.repeat(32)}`
+const DEAD = 'http://127.0.0.1:9'
+const KEY = new Uint8Array(32).fill(1)
+const suites = createNodeSuites()
+const root = createDevelopmentRoot(Math.floor(Date.now() / 1000))
+
+const closers: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close()
+})
+
+type Scripted = { readonly url: string; readonly enclave: Hex; says: 'yes' | IssuerErrorCode; asked: number }
+
+/** An issuer that answers every capture alike. */
+async function startIssuer(says: Scripted['says']): Promise<Scripted> {
+  const attester = createDevelopmentAttester({ pcrs: new Map([[0, new Uint8Array(48).fill(1)]]), root, now: Date.now })
+  const enclave = await bootEnclave('issuer', BINDING, attester, suites)
+  await enclave.renewEvidence(new Uint8Array(32))
+  const sealed = createSealedServer({
+    keys: enclave.keys,
+    suites,
+    replay: new ReplayMemory(Date.now),
+    async handle() {
+      issuer.asked++
+      const { says: code } = issuer
+      const answer = code === 'yes' ? { fee: 7n } : { error: { code, message: code } }
+      return { status: code === 'yes' ? 200 : ISSUER_STATUS[code], headers: [], body: encodeUtf8(toJson(answer)) }
+    },
+  })
+  const app = createPublicApp(enclave, sealed, () => [])
+  const server = await startServer(app, { host: '127.0.0.1', port: 0 })
+  closers.push(() => server.close(0))
+  const id = enclave.statement.enclave.toLowerCase() as Hex
+  const issuer: Scripted = { url: server.url, enclave: id, says, asked: 0 }
+  return issuer
+}
+
+function connect(...urls: readonly string[]): IssuerClient {
+  return createIssuerClient({
+    urls,
+    chain: { ...BINDING, vault: `0x${'7a'.repeat(20)}` },
+    roots: () => [pinDevelopmentRoot(root)],
+    suites,
+    enclave: enclaveOfKey(KEY).toLowerCase() as Hex,
+    privateKey: KEY,
+    nowSeconds: () => Date.now() / 1000,
+  })
+}
+
+describe('a gateway with several issuers', () => {
+  it.each(['EXIT_ONLY', 'UNAVAILABLE', 'UNKNOWN_KEYSET', 'UNKNOWN_PAYMENT', 'BAD_PAYMENT'] as const)(
+    'asks the next one after %s, and that one first from then on',
+    async (code) => {
+      const [standby, writer] = [await startIssuer(code), await startIssuer('yes')]
+      const client = connect(standby.url, writer.url)
+      expect(client.enclave).toBeUndefined()
+      expect(await client.capture(PAYMENT, 7n)).toEqual({ fee: 7n })
+      expect(client.enclave).toBe(writer.enclave)
+      await client.capture(PAYMENT, 7n)
+      expect([standby.asked, writer.asked]).toEqual([1, 2])
+    },
+  )
+
+  it('asks the next one when one is dead, and comes back when they change places', async () => {
+    const writer = await startIssuer('yes')
+    const client = connect(DEAD, writer.url)
+    expect(await client.capture(PAYMENT, 7n)).toEqual({ fee: 7n })
+    const other = await startIssuer('EXIT_ONLY')
+    const both = connect(writer.url, other.url)
+    await both.capture(PAYMENT, 7n)
+    writer.says = 'EXIT_ONLY'
+    other.says = 'yes'
+    await both.capture(PAYMENT, 7n)
+    expect(both.enclave).toBe(other.enclave)
+  })
+
+  it('takes the word of the writer: what it refuses for good is asked of nobody else', async () => {
+    const [writer, other] = [await startIssuer('SPENT'), await startIssuer('yes')]
+    const client = connect(writer.url, other.url)
+    await expect(client.reserve(new Uint8Array(3))).rejects.toMatchObject({ name: 'IssuerRefusal', code: 'SPENT' })
+    expect(other.asked).toBe(0)
+    expect(client.enclave).toBe(writer.enclave)
+  })
+
+  it('tells a failure that may pass rather than the refusal of one that does not write', async () => {
+    const standby = await startIssuer('EXIT_ONLY')
+    await expect(connect(standby.url, DEAD).capture(PAYMENT, 7n)).rejects.toMatchObject({ code: 'PEER_FAILED' })
+    const busy = await startIssuer('UNAVAILABLE')
+    await expect(connect(standby.url, busy.url).capture(PAYMENT, 7n)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    const stranger = await startIssuer('UNKNOWN_PAYMENT')
+    await expect(connect(stranger.url, standby.url).capture(PAYMENT, 7n)).rejects.toMatchObject({
+      code: 'UNKNOWN_PAYMENT',
+    })
+  })
+})
