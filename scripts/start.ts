@@ -200,7 +200,7 @@ function formatOpg(units: bigint): string {
   return `${formatUnits(units * BASE_UNITS, OPG_DECIMALS)} OPG`
 }
 
-function printWhatNext({ urls, deployment }: LocalNetwork, receipt: SealedReceipt): void {
+function printWhatNext({ urls, deployment, folder, buyerKeyFile }: LocalNetwork, receipt: SealedReceipt): void {
   process.stdout.write(`
 Running on until Ctrl-C:
   chain       ${urls.rpc}
@@ -210,14 +210,25 @@ Running on until Ctrl-C:
 See the settled proof:
   curl ${urls.aggregator}/v1/proofs/${receipt.leaf}
 
-Ask more, sealed, with the official OpenAI client (from this folder):
-  npx node --disable-warning=ExperimentalWarning --input-type=module -e "
+Buy credits of your own and ask, sealed (from this folder):
+  export NODE_OPTIONS=--disable-warning=ExperimentalWarning
+  export SEALPATH_RPC=${urls.rpc} SEALPATH_RELAY=${urls.relay} SEALPATH_REGISTRY=${deployment().registry}
+  export SEALPATH_KEY_FILE=${buyerKeyFile} SEALPATH_WALLET=${folder}/wallet SEALPATH_PASSPHRASE=demo
+  npx node offchain/cli/main.ts credits buy 1
+  npx node offchain/cli/main.ts chat 'How does a receipt settle?'
+
+With the official OpenAI client, from the same wallet:
+  npx node --input-type=module -e "
     import OpenAI from 'openai'
+    import { openAccount } from './offchain/cli/walletOptions.ts'
     import { connect } from './offchain/sdk/connect.ts'
-    const sealed = await connect({ rpcUrl: '${urls.rpc}', relayUrl: '${urls.relay}', registry: '${deployment().registry}' })
+    const { account, file } = await openAccount({})
+    const sealed = await connect({ rpcUrl: '${urls.rpc}', relayUrl: '${urls.relay}', registry: '${deployment().registry}', wallet: account })
     const openai = new OpenAI({ baseURL: sealed.baseURL, apiKey: 'none', fetch: sealed.fetch })
-    const answer = await openai.chat.completions.create({ model: '${DEMO_MODEL}', messages: [{ role: 'user', content: 'How does a receipt settle?' }] })
+    const answer = await openai.chat.completions.create({ model: '${DEMO_MODEL}', max_tokens: 64, messages: [{ role: 'user', content: 'Who can read my prompt?' }] })
     console.log(answer.choices[0].message.content)
+    await sealed.idle()
+    file.close()
   "
 `)
 }

@@ -3,7 +3,8 @@
  * long runs. Goes on after a failure, so that one run shows everything; ends with `N passed, N failed`.
  * @module
  */
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,11 +18,16 @@ const isNight = process.argv.includes('--night')
 /** What `npm run snapshot` writes to snapshots/ and .gas-snapshot. */
 const GAS_TESTS = ['test/contracts/GasSnapshotEvidence.t.sol', 'test/contracts/GasSnapshotSettlement.t.sol']
 
-const results: Result[] = [
-  check('contracts compile', bin('hardhat'), ['build', '--quiet']),
-  check('types', bin('tsc'), ['-p', '.']),
-  check('lint', bin('biome'), ['check', '--error-on-warnings', '.']),
-  check('import rules', bin('depcruise'), [
+/** Two lanes, for two cores: compiling the contracts takes one of them for minutes. Nothing in the second lane needs what the first makes. */
+const contracts = async (): Promise<Result[]> => [
+  await check('contracts compile', bin('hardhat'), ['build', '--quiet']),
+  await check('types', bin('tsc'), ['-p', '.']),
+  await solidity('Solidity tests'),
+  await check('gas snapshot', bin('hardhat'), ['test', 'solidity', ...GAS_TESTS, '--snapshot-check']),
+]
+const sources = async (): Promise<Result[]> => [
+  await check('lint', bin('biome'), ['check', '--error-on-warnings', '.']),
+  await check('import rules', bin('depcruise'), [
     '--config',
     '.dependency-cruiser.mjs',
     '--output-type',
@@ -31,26 +37,27 @@ const results: Result[] = [
     'scripts',
     'test',
   ]),
-  check('contract lint', bin('solhint'), ['--max-warnings', '0', 'contracts/**/*.sol']),
-  vitest('unit tests', 'unit'),
-  solidity('Solidity tests'),
-  check('gas snapshot', bin('hardhat'), ['test', 'solidity', ...GAS_TESTS, '--snapshot-check']),
-  vitest('integration tests', 'integration'),
-  ...(isNight ? [vitest('night tests', 'night')] : []),
+  await check('contract lint', bin('solhint'), ['--max-warnings', '0', 'contracts/**/*.sol']),
+  await vitest('unit tests', 'unit'),
+]
+const results: Result[] = [
+  ...(await Promise.all([contracts(), sources()])).flat(),
+  await vitest('integration tests', 'integration'),
+  ...(isNight ? [await vitest('night tests', 'night')] : []),
 ]
 rmSync(folder, { recursive: true, force: true })
 report(results)
 
 /** One command that either holds or does not. */
-function check(name: string, command: string, args: readonly string[]): Result {
-  const { status, seconds } = run(name, command, args, 'inherit')
+async function check(name: string, command: string, args: readonly string[]): Promise<Result> {
+  const { status, seconds } = await run(name, command, args)
   return { name, passed: status === 0 ? 1 : 0, failed: status === 0 ? 0 : 1, seconds }
 }
 
-function vitest(name: string, project: string): Result {
+async function vitest(name: string, project: string): Promise<Result> {
   const file = join(folder, `${project}.json`)
   const args = ['run', '--project', project, '--reporter', 'default', '--reporter', 'json', '--outputFile', file]
-  const { status, seconds } = run(name, bin('vitest'), args, 'inherit')
+  const { status, seconds } = await run(name, bin('vitest'), args)
   const counts = readCounts(file)
   // A run that fails without a failed test (a file that does not load, an unhandled rejection) is a failure all the same.
   const failed = counts.failed === 0 && status !== 0 ? 1 : counts.failed
@@ -67,29 +74,35 @@ function readCounts(file: string): { passed: number; failed: number } {
   }
 }
 
-function solidity(name: string): Result {
-  const { status, seconds, output } = run(name, bin('hardhat'), ['test', 'solidity'], 'pipe')
-  process.stdout.write(output)
+async function solidity(name: string): Promise<Result> {
+  const { status, seconds, output } = await run(name, bin('hardhat'), ['test', 'solidity'])
   const count = (word: string) => Number(new RegExp(`(\\d+) ${word}`).exec(output)?.[1] ?? '0')
   const failed = count('failing')
   return { name, passed: count('passing'), failed: failed === 0 && status !== 0 ? 1 : failed, seconds }
 }
 
-function run(
+/** Runs a command. What it says is shown when it has ended, so that the lanes do not talk over each other. */
+async function run(
   name: string,
   command: string,
   args: readonly string[],
-  output: 'inherit' | 'pipe',
-): { status: number | null; seconds: number; output: string } {
-  process.stdout.write(`\n== ${name}\n`)
+): Promise<{ status: number | null; seconds: number; output: string }> {
+  process.stdout.write(`\n== ${name} begins\n`)
   const begun = performance.now()
-  const child = spawnSync(command, args, {
-    stdio: ['ignore', output, 'inherit'],
-    encoding: 'utf8',
-    maxBuffer: 64 * 1024 * 1024,
+  const child = spawn(command, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, NODE_OPTIONS: '--disable-warning=ExperimentalWarning' },
   })
-  return { status: child.status, seconds: (performance.now() - begun) / 1000, output: child.stdout ?? '' }
+  let output = ''
+  const take = (text: string) => {
+    output += text
+  }
+  child.stdout.setEncoding('utf8').on('data', take)
+  child.stderr.setEncoding('utf8').on('data', take)
+  const [status] = (await once(child, 'close')) as [number | null]
+  const seconds = (performance.now() - begun) / 1000
+  process.stdout.write(`\n== ${name}, ${seconds.toFixed(1)} s\n${output}`)
+  return { status, seconds, output }
 }
 
 function report(all: readonly Result[]): void {

@@ -20,6 +20,7 @@ import {
   deployContracts,
   depositBond,
   gasUsedSince,
+  grant,
   hardhatCli,
   type LocalWallet,
   REPOSITORY,
@@ -34,6 +35,7 @@ const HOST = '127.0.0.1'
 /** What operators put behind their enclaves: 1,000 OPG, enough for ten gateways, and 10,000 for an issuer. */
 const GATEWAY_BOND_UNITS = 1_000_000_000n
 const ISSUER_BOND_UNITS = 10_000_000_000n
+const BUYER_UNITS = 100_000_000n
 
 /** Gateway and issuer are of different operators, as they should be. */
 const ACCOUNTS = {
@@ -100,6 +102,8 @@ export type LocalNetwork = {
   readonly children: Record<(typeof CHILD_NAMES)[number], Child>
   /** What the gateway takes credits of. */
   readonly keyset: VaultKeyset
+  /** The key of an account with gas and 100 OPG, as the command line takes it. */
+  readonly buyerKeyFile: string
   deployment(): Deployment
   account(name: AccountName): HDAccount
   wallet(name: AccountName): LocalWallet
@@ -195,6 +199,7 @@ async function startAll(
   await depositBond(client, wallet('operator'), deployment, GATEWAY_BOND_UNITS)
   await depositBond(client, wallet('issuer'), deployment, ISSUER_BOND_UNITS)
   step('bonds deposited', 'gateway 1,000 OPG, issuer 10,000 OPG')
+  await grant(client, wallet('buyer'), deployment.token, deployment.vault, BUYER_UNITS)
 
   const { chainId, registry, settlement, vault } = deployment
   const attester = { kind: 'development', rootFile }
@@ -291,6 +296,7 @@ async function startAll(
     client,
     children: all,
     keyset,
+    buyerKeyFile: keyFile('buyer'),
     deployment: () => deployment,
     account,
     wallet,
