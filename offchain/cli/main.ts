@@ -8,10 +8,11 @@ import { chat } from './commands/chat.ts'
 import { credits } from './commands/credits.ts'
 import { deploy } from './commands/deploy.ts'
 import { evidence } from './commands/evidence.ts'
+import { proxy } from './commands/proxy.ts'
 import { roleCommands } from './commands/roles.ts'
 import { verify } from './commands/verify.ts'
 
-const COMMANDS: readonly Command[] = [chat, credits, verify, evidence, ...roleCommands, deploy]
+const COMMANDS: readonly Command[] = [chat, proxy, credits, verify, evidence, ...roleCommands, deploy]
 
 await run(process.argv.slice(2))
 

@@ -1,11 +1,12 @@
 /** `sealpath credits` and `sealpath chat --wallet` as processes on a whole local network, from the first deposit to the OPG back in an account. @module */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Wallet as EthersWallet, JsonRpcProvider } from 'ethers'
+import OpenAI from 'openai'
 import { createTestClient, http } from 'viem'
 import { hardhat } from 'viem/chains'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -20,6 +21,7 @@ import { advancePurchase, NO_DELAY, startPurchase } from '../../offchain/sdk/wal
 import { openPurchasing } from '../../offchain/sdk/wallet/purchasing.ts'
 import { DEMO_MODEL } from '../../scripts/local/demoPrices.ts'
 import { type LocalNetwork, startLocalNetwork } from '../../scripts/local/network.ts'
+import { waitFor } from '../../scripts/local/processes.ts'
 
 const MAIN = fileURLToPath(new URL('../../offchain/cli/main.ts', import.meta.url))
 const OPG = 10n ** 18n
@@ -41,15 +43,6 @@ beforeAll(async () => {
     },
   })
   folder = mkdtempSync(join(tmpdir(), 'sealpath-wallet-'))
-  const key = network.account('buyer').getHdKey().privateKey ?? new Uint8Array()
-  writeFileSync(join(folder, 'buyer.key'), `${toHex(key)}\n`, { mode: 0o600 })
-  const hash = await network.wallet('buyer').writeContract({
-    address: network.deployment().token,
-    abi: testOPGAbi,
-    functionName: 'mint',
-    args: [network.account('buyer').address, 20n * OPG],
-  })
-  await network.client.waitForTransactionReceipt({ hash })
 }, 240_000)
 
 afterAll(async () => {
@@ -88,7 +81,7 @@ function start(args: readonly string[], { wallet = 'wallet', env = {} }: RunOpti
       SEALPATH_RPC: network.urls.rpc,
       SEALPATH_RELAY: network.urls.relay,
       SEALPATH_REGISTRY: network.deployment().registry,
-      SEALPATH_KEY_FILE: join(folder, 'buyer.key'),
+      SEALPATH_KEY_FILE: network.buyerKeyFile,
       ...env,
     },
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -132,13 +125,13 @@ it('buys into a new wallet, shows its words once, and tells what it holds', asyn
   expect(bought).toMatchObject({ code: 0 })
   words = /^ {2}((?:[a-z]+ ?){24})$/m.exec(bought.err)?.[1] ?? ''
   expect(words.split(' ')).toHaveLength(24)
-  expect(await balanceOf(network.account('buyer').address)).toBe(18n * OPG)
+  expect(await balanceOf(network.account('buyer').address)).toBe(98n * OPG)
 
   const shown = await sealpath(['credits', 'balance'])
   expect(shown).toMatchObject({ code: 0, err: '' })
   expect(unitsIn(shown, 'spendable')).toBe(2_000_000n)
   expect(statSync(join(folder, 'wallet')).mode & 0o777).toBe(0o600)
-  expect(readdirSync(folder).toSorted()).toEqual(['buyer.key', 'wallet'])
+  expect(readdirSync(folder)).toEqual(['wallet'])
 }, 120_000)
 
 it('pays for an answer, and the change is in the wallet when the command ends', async () => {
@@ -152,6 +145,45 @@ it('pays for an answer, and the change is in the wallet when the command ends', 
   const after = await sealpath(['credits', 'balance'])
   expect(unitsIn(after, 'spendable')).toBe(before - fee)
   expect(unitsIn(after, 'in payments')).toBe(0n)
+}, 120_000)
+
+it('serves any program that speaks to OpenAI, several at once, and keeps their receipts', async () => {
+  const receipts = join(folder, 'receipts')
+  const child = start(['proxy', '--port', '0', '--receipts', receipts, '--padding', 'balanced'], {})
+  let [out, err] = ['', '']
+  child.stdout.on('data', (data: Buffer) => {
+    out += data
+  })
+  child.stderr.on('data', (data: Buffer) => {
+    err += data
+  })
+  await waitFor('the proxy', async () => err.includes('answers come from'), 30_000)
+  const [, baseURL = ''] = /OPENAI_BASE_URL=(\S+)/.exec(out) ?? []
+  const [, apiKey = ''] = /OPENAI_API_KEY=(\S+)/.exec(out) ?? []
+  const openai = new OpenAI({ baseURL, apiKey })
+  const messages = [{ role: 'user' as const, content: 'What is Sealpath?' }]
+  const [whole, streamed, models] = await Promise.all([
+    openai.chat.completions.create({ model: DEMO_MODEL, messages, max_tokens: 64 }),
+    openai.chat.completions.create({ model: DEMO_MODEL, messages, max_tokens: 64, stream: true }),
+    openai.models.list(),
+  ])
+  let text = ''
+  for await (const chunk of streamed) text += chunk.choices[0]?.delta.content ?? ''
+  expect(text).toBe(whole.choices[0]?.message.content)
+  expect(text).toContain('Sealpath')
+  expect(models.data.map(({ id }) => id)).toEqual([DEMO_MODEL])
+  const stranger = new OpenAI({ baseURL, apiKey: 'sk-other', maxRetries: 0 })
+  await expect(stranger.models.list()).rejects.toThrow(OpenAI.AuthenticationError)
+  await waitFor('the receipts', async () => existsSync(receipts) && readdirSync(receipts).length === 2, 10_000)
+  child.kill('SIGINT')
+  const [code] = (await once(child, 'close')) as [number | null]
+  expect([code, err]).toEqual([0, expect.stringContaining('finishing what was begun')])
+
+  for (const file of readdirSync(receipts)) {
+    expect(await sealpath(['verify', join(receipts, file)])).toMatchObject({ code: 0 })
+  }
+  const shown = await sealpath(['credits', 'balance'])
+  expect(unitsIn(shown, 'in payments')).toBe(0n)
 }, 120_000)
 
 it('deposits now and collects later, and buys more by itself up to a limit', async () => {
@@ -257,7 +289,7 @@ it('serves more requests at once than its credits allow: they wait for the chang
   expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200))
   const fees = answers.reduce((sum, { fee }) => sum + fee, 0n)
   expect(account.balance(0)).toMatchObject({ spendable: 1_000_000n - fees, inPayments: 0n })
-  expect(carried.slice(0, 7)).toEqual([8, 8, 8, 8, 8, 8, 8])
+  expect(carried.filter((count) => count === 8).length).toBeGreaterThanOrEqual(7)
   // What the change is in does not matter: one after the other, every payment carries eight.
   carried.length = 0
   for (let i = 0; i < 3; i++) await ask().then(() => sealed.idle())

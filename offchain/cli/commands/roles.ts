@@ -16,7 +16,7 @@ const ROLES = [
   { name: 'relay', summary: 'Run a relay: forward sealed bytes', start: () => import('../../relay/main.ts') },
   {
     name: 'issuer',
-    summary: 'Run an issuer of credits (no key handover yet: development keys only)',
+    summary: 'Run an issuer of credits',
     start: () => import('../../issuer/main.ts'),
   },
   {
