@@ -1,8 +1,11 @@
 /** Reads of EnclaveRegistry. @module */
-import { type Address, getAddress, type PublicClient } from 'viem'
+import type { Address, PublicClient } from 'viem'
+import { getAddress } from 'viem/utils'
 import type { Hex } from '#protocol/bytes.ts'
 import type { EnclaveRole } from '#protocol/evidence/statement.ts'
+import type { ChainReads } from './chainReads.ts'
 import { enclaveRegistryAbi } from './generated/abis.ts'
+import { registryReadsAbi } from './generated/readsAbis.ts'
 
 /** Numbers of `EnclaveState` in contracts/types/Types.sol. */
 export const ENCLAVE_STATES = ['none', 'active', 'retired', 'closed', 'compromised'] as const
@@ -22,11 +25,11 @@ const PAGE = 500n
 
 /** All active enclaves of a role with their live key configurations. Throws what the RPC endpoint throws. */
 export async function readLiveEnclaves(
-  client: PublicClient,
+  client: ChainReads,
   registry: Address,
   role: EnclaveRole,
 ): Promise<LiveEnclave[]> {
-  const contract = { address: registry, abi: enclaveRegistryAbi } as const
+  const contract = { address: registry, abi: registryReadsAbi } as const
   const [block, count] = await Promise.all([
     client.getBlock(),
     client.readContract({ ...contract, functionName: 'enclaveCount' }),

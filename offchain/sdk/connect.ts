@@ -6,8 +6,8 @@
  *
  * @module
  */
-import { createPublicClient, http, type PublicClient } from 'viem'
-import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
+import { createChainReads } from '#chain/chainReads.ts'
+import { registryReadsAbi } from '#chain/generated/readsAbis.ts'
 import { decodeUtf8, type Hex } from '#protocol/bytes.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
 import { createWebSuites } from '#protocol/sealing/webSuites.ts'
@@ -19,8 +19,6 @@ import type { ConnectOptions, Step } from './options.ts'
 import type { ExchangeAccess } from './receiptCheck.ts'
 import { exchange, readInnerRequest, SEALED_ORIGIN, type SealedAnswer } from './sealedFetch.ts'
 import { SealedReceipt } from './sealedReceipt.ts'
-import { findKeysetIssuer } from './wallet/issuerAccess.ts'
-import { createPayer, type Payer } from './wallet/payer.ts'
 
 /** How long a checked gateway is used before registry and evidence are read again. */
 const RECHECK_MS = 300_000
@@ -56,7 +54,11 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
     timeoutMs: options.timeoutMs ?? 120_000,
     onStep,
   }
-  const payer = openPayer(options, network, access)
+  // Who pays nothing loads nothing of it.
+  const payer =
+    options.wallet === undefined
+      ? undefined
+      : (await import('./wallet/openPayer.ts')).openPayer({ ...options, wallet: options.wallet }, network, access)
   const receipts = new WeakMap<Response, Promise<SealedReceipt>>()
   let gateway = await chooseGateway(network, options, onStep)
   let checkedAt = performance.now()
@@ -122,27 +124,6 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
 /** The requests that cost something. */
 const PAID_PATH = '/v1/chat/completions'
 
-function openPayer(
-  { wallet, topUp }: ConnectOptions,
-  network: Network,
-  { suites, timeoutMs }: ExchangeAccess,
-): Payer | undefined {
-  if (wallet === undefined) return undefined
-  const payer = createPayer({
-    wallets: () => ('usableWallets' in wallet ? wallet.usableWallets : [wallet]),
-    suites,
-    findIssuer: ({ keyset: { chainId, vault }, keysetId }) =>
-      findKeysetIssuer(network, { suites, chainId, vault, keyset: keysetId, timeoutMs }),
-    ...(topUp === undefined ? {} : { topUp }),
-    timeoutMs,
-  })
-  topUp?.check()
-  payer.prepare().catch(() => {
-    // What is not prepared is computed when it is needed.
-  })
-  return payer
-}
-
 /** '' for a body that names none: the gateway says what is wrong with it. */
 function modelOf(body: Uint8Array): string {
   try {
@@ -168,11 +149,11 @@ async function chooseGateway(
 
 /** What the registry says about itself. Throws `SealpathError` (`CHAIN_FAILED`). */
 async function readNetwork({ rpcUrl, relayUrl, registry }: ConnectOptions): Promise<Network> {
-  const client = createPublicClient({ transport: http(rpcUrl) }) as PublicClient
+  const client = createChainReads(typeof rpcUrl === 'string' ? [rpcUrl] : rpcUrl)
   try {
     const [chainId, settlement] = await Promise.all([
       client.getChainId(),
-      client.readContract({ address: registry, abi: enclaveRegistryAbi, functionName: 'settlement' }),
+      client.readContract({ address: registry, abi: registryReadsAbi, functionName: 'settlement' }),
     ])
     return {
       client,

@@ -3,7 +3,7 @@
  * agree is sealed to, and the client picks among those at random: neither relay nor gateway can steer it to a key of their choice.
  * @module
  */
-import type { PublicClient } from 'viem'
+import type { ChainReads } from '#chain/chainReads.ts'
 import { type LiveEnclave, readLiveEnclaves } from '#chain/registry.ts'
 import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
@@ -34,7 +34,7 @@ export type TrustedGateway = {
 }
 
 export type Network = {
-  readonly client: PublicClient
+  readonly client: ChainReads
   readonly chainId: number
   readonly registry: Hex
   readonly settlement: Hex

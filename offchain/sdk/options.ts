@@ -8,8 +8,8 @@ import type { TopUp } from './wallet/topUp.ts'
 import type { Wallet } from './wallet/wallet.ts'
 
 export type ConnectOptions = {
-  /** JSON-RPC endpoint of the chain that the registry is on. */
-  readonly rpcUrl: string
+  /** JSON-RPC endpoint of the chain that the registry is on; of several, all must say the same. */
+  readonly rpcUrl: string | readonly string[]
   readonly relayUrl: string
   /** Address of EnclaveRegistry. Everything else follows from it. */
   readonly registry: Hex

@@ -1,6 +1,6 @@
 /** A receipt in a client's hands: verified, saved, and followed until it is settled. @module */
-import type { PublicClient } from 'viem'
-import { receiptSettlementAbi } from '#chain/generated/abis.ts'
+import type { ChainReads } from '#chain/chainReads.ts'
+import { settlementReadsAbi } from '#chain/generated/readsAbis.ts'
 import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import { batchLeaf } from '#protocol/log/batch.ts'
 import { BATCH_NODE_TAG, LOG_NODE_TAG, rootFromPath } from '#protocol/log/tree.ts'
@@ -22,7 +22,7 @@ export type SettleOptions = {
 }
 
 export type SettlementAccess = {
-  readonly client: PublicClient
+  readonly client: ChainReads
   readonly settlement: Hex
   readonly aggregatorUrl: string | undefined
 }
@@ -97,11 +97,11 @@ export async function checkSettled(
   }
 }
 
-async function readBatchRoot(client: PublicClient, settlement: Hex, batch: bigint): Promise<Hex> {
+async function readBatchRoot(client: ChainReads, settlement: Hex, batch: bigint): Promise<Hex> {
   try {
     return await client.readContract({
       address: settlement,
-      abi: receiptSettlementAbi,
+      abi: settlementReadsAbi,
       functionName: 'batchRoot',
       args: [batch],
     })
