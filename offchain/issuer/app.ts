@@ -3,7 +3,7 @@
 import { AppError } from '#node/appError.ts'
 import { SignerPoolError } from '#node/credits/signerPool.ts'
 import type { InnerResponse } from '#node/sealing/innerResponse.ts'
-import { BytesError, decodeUtf8, encodeUtf8, toBase64 } from '#protocol/bytes.ts'
+import { BytesError, decodeUtf8, encodeUtf8, type Hex, toBase64 } from '#protocol/bytes.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
 import { CHUNK_BYTES_SEND } from '#protocol/sealing/chunkSealing.ts'
 import { HANDOVER_STATUS, HandoverRequestSchema } from '#protocol/wire/handoverApi.ts'
@@ -15,6 +15,10 @@ import {
   type IssuerErrorCode,
   RenewRequestSchema,
   ReserveRequestSchema,
+  type SignedBlank,
+  SPENT_ID_BYTES,
+  SPENT_PAGE_MAX,
+  TILE_DIGITS_MAX,
 } from '#protocol/wire/issuerApi.ts'
 import { parseJson, type Schema, toJson, WireError } from '#protocol/wire/json.ts'
 import { type Handover, HandoverError } from './handover.ts'
@@ -26,7 +30,7 @@ import type { IssuerStore } from './store.ts'
 
 export type IssuerAppOptions = {
   readonly ports: IssuerPorts
-  readonly store: Pick<IssuerStore, 'readChange' | 'readSpentIds'>
+  readonly store: Pick<IssuerStore, 'readPayments' | 'readSpentIds'>
   /** Absent for an issuer that hands nothing over. */
   readonly handover?: Handover
   /** Requests answered at once; above it callers are told to come back. */
@@ -35,7 +39,12 @@ export type IssuerAppOptions = {
   readonly onFault: (error: unknown) => void
 }
 
-const TILE_PATH = /^\/v1\/(change|spent)\/(0x[0-9a-f]{64})\/([0-9a-f]{1,8})$/
+const CHANGE_PATH = new RegExp(`^/v1/change/(0x[0-9a-f]{64})/([0-9a-f]{0,${TILE_DIGITS_MAX}})$`)
+/** Numbers of at most fifteen digits are exact. */
+const SPENT_PATH = /^\/v1\/spent\/(0x[0-9a-f]{64})\/(0|[1-9][0-9]{0,14})$/
+
+/** Tiles differ in length and everybody can read them all: a relay that sees a length must not learn which one was asked for. */
+const LIST_CLASS_BYTES = 65_536
 
 /** The handler behind the sealed server. Never rejects. */
 export function createIssuerApp(options: IssuerAppOptions): (request: InnerRequest) => Promise<InnerResponse> {
@@ -44,7 +53,8 @@ export function createIssuerApp(options: IssuerAppOptions): (request: InnerReque
     if (open >= options.openMax) return refuse('UNAVAILABLE', 'as many requests as fit are under way')
     open++
     try {
-      return answer(await route(options, request))
+      const list = await readList(options, request)
+      return list === undefined ? answer(await route(options, request)) : answer(list, { fillTo: LIST_CLASS_BYTES })
     } catch (error) {
       return refusal(options, error)
     } finally {
@@ -53,7 +63,7 @@ export function createIssuerApp(options: IssuerAppOptions): (request: InnerReque
   }
 }
 
-async function route({ ports, store, handover }: IssuerAppOptions, request: InnerRequest): Promise<unknown> {
+async function route({ ports, handover }: IssuerAppOptions, request: InnerRequest): Promise<unknown> {
   const { method, path } = request
   if (method === 'POST') {
     switch (path) {
@@ -77,17 +87,33 @@ async function route({ ports, store, handover }: IssuerAppOptions, request: Inne
     }
   }
   if (method === 'GET' && path === '/v1/keysets') return { keysets: keysetsToAsk(ports) }
-  const [, kind, keyset, prefix] = method === 'GET' ? (TILE_PATH.exec(path) ?? []) : []
-  if (keyset === undefined || prefix === undefined) throw new IssuerError('NOT_FOUND', 'no such resource')
-  const { id } = keysetOf(ports, keyset as `0x${string}`)
-  if (kind === 'spent') {
-    const spent = await store.readSpentIds(prefix, CHANGE_TILE_MAX + 1)
-    if (spent.length > CHANGE_TILE_MAX) throw new IssuerError('TILE_TOO_LARGE', 'ask with a longer prefix')
-    return { spent }
+  throw new IssuerError('NOT_FOUND', 'no such resource')
+}
+
+/** A tile or a page, if it is one that is asked for. */
+async function readList({ ports, store }: IssuerAppOptions, request: InnerRequest): Promise<unknown> {
+  if (request.method !== 'GET') return undefined
+  const change = CHANGE_PATH.exec(request.path)
+  if (change !== null) return changeTile(store, keysetOf(ports, change[1] as Hex).id, change[2] ?? '')
+  const spent = SPENT_PATH.exec(request.path)
+  return spent === null ? undefined : spentPage(store, keysetOf(ports, spent[1] as Hex).id, Number(spent[2]))
+}
+
+async function changeTile(store: IssuerAppOptions['store'], keyset: Hex, prefix: string): Promise<unknown> {
+  const payments = await store.readPayments(keyset, prefix, CHANGE_TILE_MAX)
+  if (payments === undefined) throw new IssuerError('TILE_TOO_LARGE', 'ask with a longer prefix')
+  const written = (change: readonly SignedBlank[]) =>
+    change.map(({ exponent, signature }) => ({ exponent, signature: toBase64(signature) }))
+  return {
+    payments: payments.map(({ locator, change }) => ({ locator, ...(change && { change: written(change) }) })),
   }
-  const entries = await store.readChange(id, prefix, CHANGE_TILE_MAX + 1)
-  if (entries.length > CHANGE_TILE_MAX) throw new IssuerError('TILE_TOO_LARGE', 'ask with a longer prefix')
-  return { entries: entries.map((entry) => ({ ...entry, signature: toBase64(entry.signature) })) }
+}
+
+async function spentPage(store: IssuerAppOptions['store'], keyset: Hex, from: number): Promise<unknown> {
+  const ids = await store.readSpentIds(keyset, from, SPENT_PAGE_MAX + 1, SPENT_ID_BYTES)
+  const pageBytes = SPENT_PAGE_MAX * SPENT_ID_BYTES
+  if (ids.length <= pageBytes) return { ids: toBase64(ids) }
+  return { ids: toBase64(ids.subarray(0, pageBytes)), next: from + SPENT_PAGE_MAX }
 }
 
 function parse<T>(schema: Schema<T>, request: InnerRequest): T {
@@ -98,7 +124,7 @@ function refusal({ onFault }: IssuerAppOptions, error: unknown): InnerResponse {
   if (error instanceof IssuerError) return refuse(error.code, error.message)
   if (error instanceof HandoverError) {
     const { code, message } = error
-    return answer({ error: { code, message } }, HANDOVER_STATUS[code])
+    return answer({ error: { code, message } }, { status: HANDOVER_STATUS[code] })
   }
   if (error instanceof WireError || error instanceof BytesError) return refuse('BAD_REQUEST', error.message)
   onFault(error)
@@ -107,15 +133,19 @@ function refusal({ onFault }: IssuerAppOptions, error: unknown): InnerResponse {
 }
 
 function refuse(code: IssuerErrorCode, message: string): InnerResponse {
-  return answer({ error: { code, message } }, ISSUER_STATUS[code])
+  return answer({ error: { code, message } }, { status: ISSUER_STATUS[code] })
 }
 
-/** Padded, so that its length tells an onlooker as little as possible. */
-function answer(value: unknown, status = 200): InnerResponse {
+/** Padded, so that its length tells an onlooker as little as possible. `fillTo`: the body becomes a multiple of it, with spaces behind the JSON. */
+function answer(
+  value: unknown,
+  { status = 200, fillTo = 1 }: { status?: number; fillTo?: number } = {},
+): InnerResponse {
+  const text = toJson(value)
   return {
     status,
     headers: [['content-type', 'application/json']],
-    body: encodeUtf8(toJson(value)),
+    body: encodeUtf8(text.padEnd(Math.ceil(text.length / fillTo) * fillTo)),
     padLastChunkTo: CHUNK_BYTES_SEND,
   }
 }

@@ -136,10 +136,11 @@ export function hashBlanks(blanks: readonly Uint8Array[]): Hex {
   return toHex(keccak256(joinBytes(blanks)))
 }
 
+/** What was signed for a blank, whose keccak-256 (of its 48 bytes) is `blank`. */
+export type ChangeEntry = { readonly blank: Hex; readonly exponent: number; readonly signature: Uint8Array }
+
 /** keccak256 of what was signed: exponent || keccak256(blank) || blind signature, one after the other. */
-export function hashChange(
-  change: readonly { readonly exponent: number; readonly blank: Hex; readonly signature: Uint8Array }[],
-): Hex {
+export function hashChange(change: readonly ChangeEntry[]): Hex {
   const rows = change.map(({ exponent, blank, signature }) =>
     concatBytes(Uint8Array.of(exponent), hash(blank), signature),
   )

@@ -38,14 +38,24 @@ export const MIGRATIONS: readonly string[] = [
     vs bytea not null,
     primary key (keyset, claim_key)
   );
-  create table open_reserves (payment bytea primary key, blanks bytea not null);
-  create table spent (credit bytea primary key, exit_key bytea not null, secret bytea not null);
-  create table change (
+  -- Every payment that was reserved, found by the first digits of its locator. Nothing here is ever changed: payments are answered for ever.
+  create table payments (
     keyset bytea not null,
-    blank bytea not null,
-    exponent smallint not null,
-    signature bytea not null,
-    primary key (keyset, blank, exponent)
+    locator bytea not null,
+    payment bytea not null,
+    primary key (keyset, locator, payment)
+  );
+  -- What was signed for its blanks, from the first on: one byte and 48 bytes each. No row before the capture.
+  create table change (payment bytea primary key, exponents bytea not null, signatures bytea not null);
+  create table open_reserves (payment bytea primary key, blanks bytea not null);
+  -- Counted from 0 for each keyset, in the order of the log and without a gap: two who count at once cannot both commit.
+  create table spent (
+    keyset bytea not null,
+    number bigint not null,
+    credit bytea not null unique,
+    exit_key bytea not null,
+    secret bytea not null,
+    primary key (keyset, number)
   );
   `,
 ]

@@ -21,17 +21,17 @@ import { OhttpError } from '#protocol/sealing/ohttpError.ts'
 import {
   type CaptureAnswer,
   type CaptureRequest,
-  type ChangeEntry,
   hashCapture,
   hashRenew,
   hashReserve,
+  paymentLocator,
   type RenewAnswer,
   type RenewRequest,
   type ReserveAnswer,
   type ReserveRequest,
 } from '#protocol/wire/issuerApi.ts'
 import { blanksNeeded } from './blanksNeeded.ts'
-import { hashBlanks, hashChange, type ReserveEntry } from './entry.ts'
+import { type ChangeEntry, hashBlanks, hashChange, type ReserveEntry } from './entry.ts'
 import { IssuerError } from './issuerError.ts'
 import type { PaymentState } from './ledger.ts'
 import { blankToSign, type OpenBlanks } from './paymentMemory.ts'
@@ -66,7 +66,14 @@ export async function reserve(ports: IssuerPorts, request: ReserveRequest): Prom
       return decision
     },
     {
-      detail: { kind: 'reserve', payment: id, blanks: joinBytes(payment.blanks), credits },
+      detail: {
+        kind: 'reserve',
+        keyset: keyset.id,
+        payment: id,
+        locator: paymentLocator(payment.blanks[0] ?? new Uint8Array()),
+        blanks: joinBytes(payment.blanks),
+        credits,
+      },
       onAppend: () => ports.memory.noteBlanks(id, payment.blanks, checked),
     },
   )
@@ -149,7 +156,7 @@ async function captureFor(
       return decision
     },
     {
-      detail: { kind: 'capture', keyset: keyset.id, payment, change },
+      detail: { kind: 'capture', payment, change },
       onAppend: () => ports.memory.noteCaptured(payment, openChange(fee, change), ports.now()),
     },
   )

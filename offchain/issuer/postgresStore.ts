@@ -2,13 +2,15 @@
 import { strict as assert } from 'node:assert'
 import postgres, { type TransactionSql } from 'postgres'
 import type { Sql } from '#node/database.ts'
-import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import { fromHex, type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
+import { G1_BYTES } from '#protocol/credits/points.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
-import type { ChangeEntry } from '#protocol/wire/issuerApi.ts'
+import type { LocatedPayment, SignedBlank } from '#protocol/wire/issuerApi.ts'
 import {
   type EntryDetail,
   type IssueDetail,
   type IssuerStore,
+  type ReserveDetail,
   type Round,
   type SpentCredit,
   type StoredLog,
@@ -36,10 +38,10 @@ export function createIssuerStore(sql: Sql): IssuerStore {
       const rows = await sql<{ payment: Uint8Array; blanks: Uint8Array }[]>`select payment, blanks from open_reserves`
       return rows.map(({ payment, blanks }) => ({ payment: toHex(payment), blanks }))
     },
-    readChange: (keyset, prefix, count) => readChange(sql, keyset, prefix, count),
+    readPayments: (keyset, prefix, rowsMax) => readPayments(sql, keyset, prefix, rowsMax),
     readIssue: (keyset, claimKey) => readIssue(sql, keyset, claimKey),
     readSpent: (credit) => readSpent(sql, credit),
-    readSpentIds: (prefix, count) => readSpentIds(sql, prefix, count),
+    readSpentIds: (keyset, from, count, idBytes) => readSpentIds(sql, keyset, from, count, idBytes),
     take: () => take(sql),
   }
 }
@@ -64,14 +66,41 @@ function headOf(enclave: Hex, size: bigint, row: HeadRow): EarningsHeadMessage {
   return { enclave, size, root: toHex(row.root), fees: BigInt(row.fees), signature }
 }
 
-async function readChange(sql: Sql, keyset: Hex, prefix: string, count: number): Promise<ChangeEntry[]> {
+async function readPayments(
+  sql: Sql,
+  keyset: Hex,
+  prefix: string,
+  rowsMax: number,
+): Promise<LocatedPayment[] | undefined> {
   const first = fromHex(`0x${prefix.padEnd(64, '0')}`, 32)
   const last = fromHex(`0x${prefix.padEnd(64, 'f')}`, 32)
-  const rows = await sql<{ blank: Uint8Array; exponent: number; signature: Uint8Array }[]>`
-    select blank, exponent, signature from change
-    where keyset = ${fromHex(keyset, 32)} and blank between ${first} and ${last}
-    order by blank, exponent limit ${count}`
-  return rows.map(({ blank, exponent, signature }) => ({ blank: toHex(blank), exponent, signature }))
+  // One payment more than may be: with it there are too many rows whatever change it has.
+  const tile = sql`
+    select locator, payment from payments
+    where keyset = ${fromHex(keyset, 32)} and locator between ${first} and ${last}
+    order by locator, payment limit ${rowsMax + 1}`
+  // Weighed before it is read, so that a question for far too much costs little.
+  const [weight] = await sql<{ rows: number }[]>`
+    select (count(*) + coalesce(sum(length(c.exponents)), 0))::int as rows
+    from (${tile}) t left join change c using (payment)`
+  if ((weight?.rows ?? 0) > rowsMax) return undefined
+  type Row = { locator: Uint8Array } & (ChangeRow | { [Key in keyof ChangeRow]: null })
+  const rows = await sql<Row[]>`
+    select t.locator, c.exponents, c.signatures from (${tile}) t left join change c using (payment)
+    order by t.locator, t.payment`
+  return rows.map(({ locator, ...row }) => {
+    const located = { locator: toHex(locator) }
+    return row.exponents === null ? located : { ...located, change: changeOf(row) }
+  })
+}
+
+type ChangeRow = { exponents: Uint8Array; signatures: Uint8Array }
+
+function changeOf({ exponents, signatures }: ChangeRow): SignedBlank[] {
+  return Array.from(exponents, (exponent, i) => ({
+    exponent,
+    signature: signatures.slice(i * G1_BYTES, (i + 1) * G1_BYTES),
+  }))
 }
 
 async function readIssue(sql: Sql, keyset: Hex, claimKey: Hex): Promise<IssueDetail | undefined> {
@@ -83,12 +112,13 @@ async function readIssue(sql: Sql, keyset: Hex, claimKey: Hex): Promise<IssueDet
   return { keyset, claimKey, exponents, blinded, signature: { r: toHex(r), vs: toHex(vs) } }
 }
 
-async function readSpentIds(sql: Sql, prefix: string, count: number): Promise<Hex[]> {
-  const first = fromHex(`0x${prefix.padEnd(64, '0')}`, 32)
-  const last = fromHex(`0x${prefix.padEnd(64, 'f')}`, 32)
-  const rows = await sql<{ credit: Uint8Array }[]>`
-    select credit from spent where credit between ${first} and ${last} order by credit limit ${count}`
-  return rows.map(({ credit }) => toHex(credit))
+async function readSpentIds(sql: Sql, keyset: Hex, from: number, count: number, idBytes: number): Promise<Uint8Array> {
+  const [row] = await sql<{ ids: Uint8Array | null }[]>`
+    select string_agg(substr(credit, 1, ${idBytes}::int), ''::bytea order by number) as ids
+    from (
+      select credit, number from spent
+      where keyset = ${fromHex(keyset, 32)} and number >= ${from} order by number limit ${count}) page`
+  return row?.ids ?? new Uint8Array()
 }
 
 async function readSpent(sql: Sql, credit: Hex): Promise<SpentCredit | undefined> {
@@ -140,15 +170,12 @@ async function beginLog(query: Transaction, enclave: Hex, expected: StoredLog | 
 }
 
 async function commit(sql: Sql, log: number, { from, entries, head }: Round): Promise<void> {
-  await sql.begin(async (query) => {
-    const [writer] = await query<{ log: number; size: bigint }[]>`
-      select w.log, l.size from writer w join logs l on l.log = w.log where w.id = 1 for share of w`
-    if (writer?.log !== log) throw new StoreError('FENCED', 'another issuer has begun to write this database')
-    // An earlier try was committed, and only the answer to it was lost.
-    if (writer.size === head.size) return
-    assert(writer.size === BigInt(from), 'rounds follow one another')
-    // Sent together, answered together: one round trip.
-    await Promise.all([
+  let isKnown = false
+  const done = sql.begin(async (query) => {
+    // Sent together and carried out in this order: one round trip. Whatever the first finds undoes the others.
+    const [writing, ...written] = await Promise.allSettled([
+      query<{ log: number; size: bigint }[]>`
+        select w.log, l.size from writer w join logs l on l.log = w.log where w.id = 1 for share of w`,
       query`update logs set size = ${head.size} where log = ${log}`,
       query`
         insert into entries (log, position, encoded)
@@ -162,6 +189,17 @@ async function commit(sql: Sql, log: number, { from, entries, head }: Round): Pr
         entries.flatMap(({ detail }) => (detail === undefined ? [] : [detail])),
       ),
     ])
+    if (writing.status === 'rejected') throw writing.reason
+    const [writer] = writing.value
+    if (writer?.log !== log) throw new StoreError('FENCED', 'another issuer has begun to write this database')
+    isKnown = writer.size === head.size
+    assert(isKnown || writer.size === BigInt(from), 'rounds follow one another')
+    const failed = written.find((result) => result.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+  })
+  await done.catch((error: unknown) => {
+    // An earlier try was committed, and only the answer to it was lost: the rows stand in the way of themselves.
+    if (!isKnown) throw error
   })
 }
 
@@ -181,22 +219,32 @@ function insertDetails(query: Transaction, details: readonly EntryDetail[]): Pro
   return queries
 }
 
-function insertReserves(
-  query: Transaction,
-  reserves: readonly Extract<EntryDetail, { kind: 'reserve' }>[],
-): Promise<unknown>[] {
+function insertReserves(query: Transaction, reserves: readonly ReserveDetail[]): Promise<unknown>[] {
+  const keysets = column(query, reserves, ({ keyset }) => fromHex(keyset, 32))
+  const locators = column(query, reserves, ({ locator }) => fromHex(locator, 32))
   const payments = column(query, reserves, ({ payment }) => fromHex(payment, 32))
   const blanks = column(query, reserves, (reserve) => reserve.blanks)
-  const spent = reserves.flatMap(({ credits }) => credits)
+  const spent = reserves.flatMap(({ keyset, credits }) => credits.map((credit) => ({ ...credit, keyset })))
+  const spentIn = column(query, spent, ({ keyset }) => fromHex(keyset, 32))
   const credits = column(query, spent, ({ credit }) => fromHex(credit, 32))
   const exitKeys = column(query, spent, ({ exitKey }) => fromHex(exitKey, 20))
   const secrets = column(query, spent, ({ secret }) => secret)
   return [
     query`
+      insert into payments (keyset, locator, payment)
+      select * from unnest(${keysets}::bytea[], ${locators}::bytea[], ${payments}::bytea[])`,
+    query`
       insert into open_reserves (payment, blanks) select * from unnest(${payments}::bytea[], ${blanks}::bytea[])`,
     query`
-      insert into spent (credit, exit_key, secret)
-      select * from unnest(${credits}::bytea[], ${exitKeys}::bytea[], ${secrets}::bytea[])`,
+      with fresh as materialized (
+        select * from unnest(${spentIn}::bytea[], ${credits}::bytea[], ${exitKeys}::bytea[], ${secrets}::bytea[])
+          with ordinality as rows (keyset, credit, exit_key, secret, place)),
+      counted as materialized (
+        select keyset, coalesce((select max(s.number) + 1 from spent s where s.keyset = k.keyset), 0) as size
+        from (select distinct keyset from fresh) k)
+      insert into spent (keyset, number, credit, exit_key, secret)
+      select keyset, size + row_number() over (partition by keyset order by place) - 1, credit, exit_key, secret
+      from fresh join counted using (keyset)`,
   ]
 }
 
@@ -205,25 +253,18 @@ function insertCaptures(
   captures: readonly Extract<EntryDetail, { kind: 'capture' }>[],
 ): Promise<unknown>[] {
   const payments = column(query, captures, ({ payment }) => fromHex(payment, 32))
-  const change = captures.flatMap((capture) => capture.change.map((entry) => ({ ...entry, keyset: capture.keyset })))
-  const keysets = column(query, change, ({ keyset }) => fromHex(keyset, 32))
-  const blanks = column(query, change, ({ blank }) => fromHex(blank, 32))
-  const exponents = change.map(({ exponent }) => exponent)
-  const signatures = column(query, change, ({ signature }) => signature)
+  const exponents = column(query, captures, ({ change }) => Uint8Array.from(change, ({ exponent }) => exponent))
+  const signatures = column(query, captures, ({ change }) => joinBytes(change.map(({ signature }) => signature)))
   return [
-    // A wallet that uses a blank twice gets what the first use was signed for: a signature is unique.
     query`
-      insert into change (keyset, blank, exponent, signature)
-      select * from unnest(
-        ${keysets}::bytea[], ${blanks}::bytea[], ${query.array(exponents, SMALLINT)}::smallint[], ${signatures}::bytea[])
-      on conflict do nothing`,
+      insert into change (payment, exponents, signatures)
+      select * from unnest(${payments}::bytea[], ${exponents}::bytea[], ${signatures}::bytea[])`,
     query`delete from open_reserves where payment = any(${payments}::bytea[])`,
   ]
 }
 
-/** Types by their numbers in PostgreSQL. */
+/** The type's number in PostgreSQL. */
 const BYTEA = 17
-const SMALLINT = 21
 
 function column<Row>(
   query: Transaction,

@@ -9,7 +9,7 @@
 import type { Hex } from '#protocol/bytes.ts'
 import type { CompactSignature } from '#protocol/receipt/head.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
-import type { ChangeEntry } from '#protocol/wire/issuerApi.ts'
+import type { LocatedPayment, SignedBlank } from '#protocol/wire/issuerApi.ts'
 
 export type IssuerStore = {
   /** Every log, oldest first. `head` is absent for a writer that never logged anything. */
@@ -18,14 +18,20 @@ export type IssuerStore = {
   readEntries(log: number, from: number, count: number): Promise<readonly Uint8Array[]>
   /** Blanks (48 bytes each, concatenated) of the payments that are open. */
   readOpenReserves(): Promise<readonly OpenReserve[]>
-  /** Change whose blank hashes begin with these hex digits (no 0x), at most `count`. */
-  readChange(keyset: Hex, prefix: string, count: number): Promise<readonly ChangeEntry[]>
+  /**
+   * Payments of a keyset whose locators begin with these hex digits (no 0x), sorted by locator. Undefined when they have more than `rowsMax`
+   * rows, a payment being one and each signature of its change another.
+   */
+  readPayments(keyset: Hex, prefix: string, rowsMax: number): Promise<readonly LocatedPayment[] | undefined>
   /** What answered a deposit: what `answerDeposit` of the vault takes, but for the signatures. */
   readIssue(keyset: Hex, claimKey: Hex): Promise<IssueDetail | undefined>
   /** What shows that a credit was spent. `credit` is its message, which the vault calls its id. */
   readSpent(credit: Hex): Promise<SpentCredit | undefined>
-  /** Ids of spent credits that begin with these hex digits, at most `count`. */
-  readSpentIds(prefix: string, count: number): Promise<Hex[]>
+  /**
+   * The first `idBytes` of the id of each spent credit of a keyset, one after the other, from number `from` on and at most `count` of them:
+   * in the order of the log, the first one ever being number 0.
+   */
+  readSpentIds(keyset: Hex, from: number, count: number, idBytes: number): Promise<Uint8Array>
   /** Takes the database for this process alone. Throws `StoreError` (`TAKEN`) while another one holds it. */
   take(): Promise<TakenStore>
 }
@@ -67,12 +73,12 @@ export type StoredEntry = { readonly encoded: Uint8Array; readonly detail?: Entr
 
 export type EntryDetail =
   | ({ readonly kind: 'issue' } & IssueDetail)
-  | ({ readonly kind: 'reserve'; readonly credits: readonly SpentCredit[] } & OpenReserve)
+  | ({ readonly kind: 'reserve' } & ReserveDetail)
   | {
       readonly kind: 'capture'
-      readonly keyset: Hex
       readonly payment: Hex
-      readonly change: readonly ChangeEntry[]
+      /** `change[i]` is for blank i. */
+      readonly change: readonly SignedBlank[]
     }
 
 /** `exponents` one byte each, `blinded` 48 bytes each; `signature` is the claim key's. */
@@ -82,6 +88,13 @@ export type IssueDetail = {
   readonly exponents: Uint8Array
   readonly blinded: Uint8Array
   readonly signature: CompactSignature
+}
+
+/** `locator` is `paymentLocator` of the blanks; `credits` in the order in which the entry has them. */
+export type ReserveDetail = OpenReserve & {
+  readonly keyset: Hex
+  readonly locator: Hex
+  readonly credits: readonly SpentCredit[]
 }
 
 export type OpenReserve = { readonly payment: Hex; readonly blanks: Uint8Array }

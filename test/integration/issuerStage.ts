@@ -370,7 +370,8 @@ export async function copyDatabase(server: TestPostgres, url: string): Promise<s
   const to = postgres(target, { max: 1, onnotice: () => {} })
   await migrate(to as unknown as Sql, MIGRATIONS)
   await from.begin('isolation level repeatable read', async (query) => {
-    for (const table of ['logs', 'writer', 'entries', 'heads', 'issues', 'open_reserves', 'spent', 'change']) {
+    const details = ['issues', 'payments', 'open_reserves', 'spent', 'change']
+    for (const table of ['logs', 'writer', 'entries', 'heads', ...details]) {
       const rows = await query.unsafe(`select * from ${table}`)
       if (rows.length > 0) await to`insert into ${to(table)} ${to(rows as unknown as Record<string, unknown>[])}`
     }

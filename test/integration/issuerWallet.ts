@@ -15,12 +15,13 @@ import { enclaveOfKey, signDigest } from '#protocol/receipt/head.ts'
 import {
   type CaptureAnswer,
   CaptureAnswerSchema,
-  type ChangeTile,
   ChangeTileSchema,
   hashCapture,
   hashRenew,
   hashReserve,
   IssueAnswerSchema,
+  type LocatedPayment,
+  paymentLocator,
   RenewAnswerSchema,
   ReserveAnswerSchema,
 } from '#protocol/wire/issuerApi.ts'
@@ -98,11 +99,6 @@ export class TestWallet {
       ...sealed,
       payment,
       unblind: (change) => change.map(({ exponent, signature }, i) => credit(exponent, i, signature)),
-      restore: (tile) =>
-        tile.entries.map(({ blank, exponent, signature }) => {
-          const i = blanks.findIndex((bytes) => toHex(keccak256(bytes)) === blank)
-          return credit(exponent, i, signature)
-        }),
     }
   }
 
@@ -133,7 +129,6 @@ export type Purchase = {
 export type Paid = SealedPayment & {
   readonly payment: Payment
   unblind(change: readonly { exponent: number; signature: Uint8Array }[]): WalletCredit[]
-  restore(tile: ChangeTile): WalletCredit[]
 }
 
 /** A gateway's side of the issuer's interface. */
@@ -164,14 +159,14 @@ export class TestGateway {
   }
 }
 
-/** Change of a payment from the public tiles: one tile a blank, as long as there is anything. */
+/** Payments of this one's locator, as the public tiles list them. */
+export async function locate(issuer: IssuerCalls, { payment }: Paid): Promise<readonly LocatedPayment[]> {
+  const locator = paymentLocator(payment.blanks[0] ?? new Uint8Array())
+  const tile = await issuer.call(ChangeTileSchema, 'GET', `/v1/change/${payment.keyset}/${locator.slice(2, 10)}`)
+  return tile.payments.filter((listed) => listed.locator === locator)
+}
+
+/** Change of a payment from the public tiles; nothing where it is not there. */
 export async function restore(issuer: IssuerCalls, paid: Paid): Promise<WalletCredit[]> {
-  const credits: WalletCredit[] = []
-  for (const blank of paid.payment.blanks) {
-    const prefix = toHex(keccak256(blank)).slice(2, 10)
-    const tile = await issuer.call(ChangeTileSchema, 'GET', `/v1/change/${paid.payment.keyset}/${prefix}`)
-    if (tile.entries.length === 0) break
-    credits.push(...paid.restore(tile))
-  }
-  return credits
+  return (await locate(issuer, paid)).flatMap(({ change = [] }) => paid.unblind(change))
 }

@@ -2,7 +2,7 @@
  * An issuer of the plain arithmetic, for tests of wallets: no chain, no network, no log. It believes in every deposit it is told of.
  * @module
  */
-import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import { fromHex, type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { splitChange } from '#protocol/credits/amounts.ts'
 import { publicKeyOf, signBlinded, verifyWithSecretKey } from '#protocol/credits/blindSignature.ts'
 import type { Change } from '#protocol/credits/change.ts'
@@ -11,8 +11,14 @@ import { creditMessage, hashToG1 } from '#protocol/credits/message.ts'
 import type { Payment } from '#protocol/credits/payment.ts'
 import { decodeG1, encodeG1 } from '#protocol/credits/points.ts'
 import type { Purchase } from '#protocol/credits/purchase.ts'
-import { keccak256 } from '#protocol/hash.ts'
-import type { ChangeEntry } from '#protocol/wire/issuerApi.ts'
+import {
+  type ChangeTile,
+  type LocatedPayment,
+  paymentLocator,
+  SPENT_ID_BYTES,
+  type SpentPage,
+} from '#protocol/wire/issuerApi.ts'
+import { SealpathError } from '../../offchain/sdk/errors.ts'
 import type { RestorePorts } from '../../offchain/sdk/wallet/restore.ts'
 import type { Wallet } from '../../offchain/sdk/wallet/wallet.ts'
 import type { WalletCredit } from '../../offchain/sdk/wallet/walletState.ts'
@@ -30,49 +36,70 @@ const domain = { chainId: keyset.chainId, vault: keyset.vault, keyset: hashKeyse
 
 export class PlainIssuer implements RestorePorts {
   readonly deposits: Map<string, bigint> = new Map()
+  /** Ids of spent credits, in the order in which they were spent. */
   readonly spent: Set<Hex> = new Set()
-  readonly change: ChangeEntry[] = []
+  readonly payments: LocatedPayment[] = []
+  /** Every question for change and for spent credits, in order. */
   asked: string[] = []
+  /** Payments of one tile, and spent credits of one page. */
+  tileMax: number = Number.POSITIVE_INFINITY
+  pageMax: number = Number.POSITIVE_INFINITY
 
   async issue(purchase: Purchase): Promise<Uint8Array[]> {
     if (!this.deposits.has(purchase.claimKey)) throw new Error('no deposit')
     return purchase.outputs.map(({ exponent, blinded }) => encodeG1(signBlinded(blinded, secretKeys[exponent] ?? 0n)))
   }
 
-  /** Reserves and captures. Throws for a credit that does not verify or was spent. */
-  capture(payment: Payment, fee: bigint): Change {
+  /** Spends the credits. Throws for one that does not verify or was spent. */
+  reserve(payment: Payment): void {
     for (const { exponent, secret, exitKey, signature } of payment.credits) {
       const message = creditMessage(domain, exitKey, secret)
       if (!verifyWithSecretKey(message, signature, secretKeys[exponent] ?? 0n)) throw new Error('BAD_CREDIT')
       if (this.spent.has(toHex(message))) throw new Error('SPENT')
     }
     for (const { secret, exitKey } of payment.credits) this.spent.add(toHex(creditMessage(domain, exitKey, secret)))
+    this.payments.push({ locator: locatorOf(payment) })
+  }
+
+  /** Signs the change of a payment that was reserved, or is reserved now. */
+  capture(payment: Payment, fee: bigint): Change {
+    const locator = locatorOf(payment)
+    const isOpen = (other: LocatedPayment) => other.locator === locator && other.change === undefined
+    if (!this.payments.some(isOpen)) this.reserve(payment)
     const exponents = splitChange(
       payment.credits.map(({ exponent }) => exponent),
       fee,
     )
     const signatures = exponents.map((exponent, i) => {
       const blank = payment.blanks[i] ?? new Uint8Array()
-      const signature = encodeG1(signBlinded(decodeG1(blank), secretKeys[exponent] ?? 0n))
-      this.change.push({ blank: toHex(keccak256(blank)), exponent, signature })
-      return { exponent, blindSignature: signature }
+      return { exponent, blindSignature: encodeG1(signBlinded(decodeG1(blank), secretKeys[exponent] ?? 0n)) }
     })
+    const change = signatures.map(({ exponent, blindSignature }) => ({ exponent, signature: blindSignature }))
+    this.payments[this.payments.findIndex(isOpen)] = { locator, change }
     return { fee, signatures }
   }
 
-  async changeTile(prefix: string): Promise<{ entries: ChangeEntry[] }> {
-    this.asked.push(prefix)
-    return { entries: this.change.filter(({ blank }) => blank.startsWith(`0x${prefix}`)) }
+  async changeTile(prefix: string): Promise<ChangeTile> {
+    this.asked.push(`change ${prefix}`)
+    const payments = this.payments.filter(({ locator }) => locator.startsWith(`0x${prefix}`))
+    if (payments.length <= this.tileMax) return { payments }
+    throw new SealpathError('ISSUER_REFUSED', 'ask with a longer prefix', { reason: 'TILE_TOO_LARGE' })
   }
 
-  async spentTile(prefix: string): Promise<{ spent: Hex[] }> {
-    this.asked.push(prefix)
-    return { spent: [...this.spent].filter((hash) => hash.startsWith(`0x${prefix}`)) }
+  async spentPage(from: number): Promise<SpentPage> {
+    this.asked.push(`spent ${from}`)
+    const ids = [...this.spent].slice(from, from + this.pageMax)
+    const page = { ids: joinBytes(ids.map((id) => fromHex(id).slice(0, SPENT_ID_BYTES))) }
+    return from + ids.length < this.spent.size ? { ...page, next: from + ids.length } : page
   }
 
   async depositOf(claimKey: Hex): Promise<bigint | undefined> {
     return this.deposits.get(claimKey)
   }
+}
+
+function locatorOf({ blanks }: Payment): Hex {
+  return paymentLocator(blanks[0] ?? new Uint8Array())
 }
 
 /** Puts credits of these exponents, signed by the keyset, into a wallet that has none, as if it had bought them. */

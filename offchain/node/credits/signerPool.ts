@@ -1,8 +1,9 @@
 /**
  * Threads that check and sign credits, so that no request waits behind another's arithmetic on the event loop.
  *
- * Each thread has one job at a time and the rest wait here, in order, up to a bound. A thread that dies fails its own job alone, and
- * another takes its place; one that dies before it was ready is not replaced, because its successor would die too.
+ * Each thread works on one job and has the next at hand, so that it need not wait for the event loop in between; the rest wait here, in order, up to
+ * a bound. A thread that dies fails the job that it worked on alone, and another takes its place; one that dies before it was ready is not
+ * replaced, because its successor would die too.
  * @module
  */
 import { availableParallelism } from 'node:os'
@@ -36,6 +37,7 @@ export type SignerPoolOptions = {
 }
 
 const QUEUE_MAX = 1_024
+const THREAD_TASKS_MAX = 2
 
 /** A pool under these secret keys (32 bytes each), once all its threads are ready. Rejects with `THREAD_DIED` when one cannot start. */
 export async function createSignerPool(
@@ -57,14 +59,16 @@ export async function createSignerPool(
 }
 
 type Task = { readonly job: SignerJob; resolve(result: SignerResult): void; reject(error: Error): void }
-type Thread = { readonly worker: Worker; task: Task | undefined }
+/** `tasks` in the order in which they were sent: the first is worked on. */
+type Thread = { readonly worker: Worker; readonly tasks: Task[] }
 
 class Pool {
   readonly #data: SignerThreadData
   readonly #queueMax: number
   readonly #startThread: (data: SignerThreadData) => Worker
+  /** Those that started; only those that are ready are given jobs. */
   readonly #threads = new Set<Thread>()
-  readonly #idle: Thread[] = []
+  readonly #ready = new Set<Thread>()
   readonly #queue: Task[] = []
   #isClosed = false
 
@@ -78,7 +82,7 @@ class Pool {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) return reject(closed())
       if (this.#threads.size === 0) return reject(died())
-      if (this.#idle.length === 0 && this.#queue.length >= this.#queueMax) {
+      if (this.#leastBusy()?.tasks.length !== 0 && this.#waiting >= this.#queueMax) {
         return reject(new SignerPoolError('OVERLOADED', `${this.#queueMax} jobs wait for a thread already`))
       }
       this.#queue.push({ job, resolve, reject })
@@ -89,18 +93,18 @@ class Pool {
   /** Starts a thread; resolves when it is ready for jobs. */
   addThread(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const thread: Thread = { worker: this.#startThread(this.#data), task: undefined }
+      const thread: Thread = { worker: this.#startThread(this.#data), tasks: [] }
       let isReady = false
       let cause: unknown
       this.#threads.add(thread)
       thread.worker.on('message', (answer: SignerAnswer) => {
         if (answer.kind === 'ready') {
           isReady = true
+          this.#ready.add(thread)
           resolve()
         } else {
-          settle(thread, answer)
+          settle(thread.tasks.shift(), answer)
         }
-        this.#idle.push(thread)
         this.#dispatch()
       })
       thread.worker.on('error', (error: unknown) => {
@@ -121,21 +125,34 @@ class Pool {
     await Promise.all([...this.#threads].map(({ worker }) => worker.terminate()))
   }
 
+  /** Jobs that no thread works on. */
+  get #waiting(): number {
+    const next = [...this.#ready].reduce((sum, { tasks }) => sum + Math.max(0, tasks.length - 1), 0)
+    return this.#queue.length + next
+  }
+
+  #leastBusy(): Thread | undefined {
+    return [...this.#ready].sort((a, b) => a.tasks.length - b.tasks.length)[0]
+  }
+
   #dispatch(): void {
-    while (this.#queue.length > 0) {
-      const thread = this.#idle.pop()
-      if (thread === undefined) return
-      thread.task = this.#queue.shift()
-      thread.worker.postMessage(thread.task?.job)
+    for (let thread = this.#leastBusy(); thread !== undefined; thread = this.#leastBusy()) {
+      if (thread.tasks.length >= THREAD_TASKS_MAX) return
+      const task = this.#queue.shift()
+      if (task === undefined) return
+      thread.tasks.push(task)
+      thread.worker.postMessage(task.job)
     }
   }
 
   #remove(thread: Thread, cause: unknown): void {
     this.#threads.delete(thread)
-    const at = this.#idle.indexOf(thread)
-    if (at >= 0) this.#idle.splice(at, 1)
-    thread.task?.reject(this.#isClosed ? closed() : died(cause))
-    thread.task = undefined
+    this.#ready.delete(thread)
+    const [begun, ...waiting] = thread.tasks.splice(0)
+    begun?.reject(this.#isClosed ? closed() : died(cause))
+    if (this.#isClosed) for (const task of waiting) task.reject(closed())
+    else this.#queue.unshift(...waiting)
+    this.#dispatch()
   }
 
   #failIfNoneLeft(): void {
@@ -144,10 +161,9 @@ class Pool {
   }
 }
 
-function settle(thread: Thread, answer: Exclude<SignerAnswer, { kind: 'ready' }>): void {
-  if (answer.kind === 'done') thread.task?.resolve(answer.result)
-  else thread.task?.reject(new CreditError(answer.code, answer.message))
-  thread.task = undefined
+function settle(task: Task | undefined, answer: Exclude<SignerAnswer, { kind: 'ready' }>): void {
+  if (answer.kind === 'done') task?.resolve(answer.result)
+  else task?.reject(new CreditError(answer.code, answer.message))
 }
 
 /** The thread's file has the extension of this one: sources run as they are, and the published package is compiled. */

@@ -7,8 +7,12 @@
  *   POST /v1/reserve                  ReserveRequest -> ReserveAnswer   (by a gateway)
  *   POST /v1/renew                    RenewRequest -> RenewAnswer       (by a gateway)
  *   POST /v1/capture                  CaptureRequest -> CaptureAnswer   (by a gateway)
- *   GET  /v1/change/{keyset}/{prefix} ChangeTile: all change whose blank's keccak-256 begins with these hex digits
- *   GET  /v1/spent/{keyset}/{prefix}  SpentTile: the ids of all spent credits that begin so
+ *   GET  /v1/change/{keyset}/{prefix} ChangeTile: all payments whose locators begin with these hex digits, of which there may be none
+ *   GET  /v1/spent/{keyset}/{from}    SpentPage: the spent credits from number `from` on, in the order in which they were spent
+ *
+ * Nothing is asked for by what it is. A restore downloads all spent credits, as everybody else does, and of its payments it shows as many
+ * digits as it takes to get an answer that fits: none while all payments fit into one. These two answers are filled with spaces behind the
+ * JSON to a multiple of 65,536 bytes.
  *
  * What gateways send is signed by the enclave's key as EIP-712 typed data of the domain { name: "Sealpath Issuer", version: "1", chainId,
  * verifyingContract: vault }. Errors: { error: { code, message } } with an IssuerErrorCode and the status in ISSUER_STATUS.
@@ -17,16 +21,25 @@
  */
 import * as v from 'valibot'
 import { hashTypedData } from 'viem/utils'
-import type { Hex } from '../bytes.ts'
-import { DENOMINATION_COUNT } from '../credits/amounts.ts'
+import { type Hex, toHex } from '../bytes.ts'
+import { BLANK_SLOTS, DENOMINATION_COUNT } from '../credits/amounts.ts'
 import { G1_BYTES } from '../credits/points.ts'
+import { keccak256 } from '../hash.ts'
 import type { CompactSignature } from '../receipt/head.ts'
 import { address, base64Of, hash, type Schema, uintOf } from './json.ts'
 
 /** Outputs of one deposit. */
 export const ISSUE_OUTPUTS_MAX = 64
-/** Entries of one tile; with more of them a longer prefix has to be asked for (`TILE_TOO_LARGE`). */
+/**
+ * Rows of one tile, a payment being one and each signature of its change another: some 400 kB. With more of them a longer prefix has to be
+ * asked for (`TILE_TOO_LARGE`).
+ */
 export const CHANGE_TILE_MAX = 4_096
+/** Hex digits of a locator in a prefix, at most. */
+export const TILE_DIGITS_MAX = 8
+/** Spent credits of one page, and the bytes of each id that it holds. */
+export const SPENT_PAGE_MAX = 16_384
+export const SPENT_ID_BYTES = 8
 const SEALED_PAYMENT_BYTES_MAX = 8_192
 
 export type IssuerKeysets = { readonly keysets: readonly Hex[] }
@@ -60,12 +73,24 @@ export type CaptureRequest = { readonly payment: Hex; readonly fee: bigint; read
 /** `sealedChange` is absent when the issuer was restarted in between: the wallet finds its change in the tiles. */
 export type CaptureAnswer = { readonly fee: bigint; readonly sealedChange?: Uint8Array }
 
-/** A credit's id is the message that its signature signs. */
-export type SpentTile = { readonly spent: readonly Hex[] }
+/**
+ * `ids` holds the first `SPENT_ID_BYTES` of each spent credit's id, which is the message that its signature signs; `next` is where the next
+ * page begins, and absent at the end. What is below the end never changes. Among 10^7 spent credits one has the 8 bytes of a given other
+ * credit with a probability of 10^-12 (10^7 / 2^64).
+ */
+export type SpentPage = { readonly ids: Uint8Array; readonly next?: number }
 
-export type ChangeTile = { readonly entries: readonly ChangeEntry[] }
-/** `blank` is the keccak-256 of the compressed blinded point. */
-export type ChangeEntry = { readonly blank: Hex; readonly exponent: number; readonly signature: Uint8Array }
+/** Sorted by locator. Payments of one locator are those of a wallet that used its blanks twice. */
+export type ChangeTile = { readonly payments: readonly LocatedPayment[] }
+/** `change[i]` was signed for blank i. It is absent while the payment is reserved and not captured, and empty where its credits were its fee. */
+export type LocatedPayment = { readonly locator: Hex; readonly change?: readonly SignedBlank[] }
+/** `signature` is the blind one, compressed (48 bytes), of the key for 2^exponent units. */
+export type SignedBlank = { readonly exponent: number; readonly signature: Uint8Array }
+
+/** What a payment is found by: the keccak-256 of its first blank (48 bytes, compressed). Gateways do not see it: blanks are sealed to the issuer. */
+export function paymentLocator(firstBlank: Uint8Array): Hex {
+  return toHex(keccak256(firstBlank))
+}
 
 export type IssuerErrorCode =
   | 'BAD_REQUEST'
@@ -90,6 +115,7 @@ export type IssuerErrorCode =
   /** Captured already, for another fee. */
   | 'ALREADY_CAPTURED'
   | 'FEE_TOO_HIGH'
+  /** Ask with one digit more. */
   | 'TILE_TOO_LARGE'
   | 'NOT_FOUND'
   /** The witnesses, the database or the chain do not answer: perhaps done, perhaps not. Repeating it answers which. */
@@ -146,9 +172,23 @@ export const CaptureAnswerSchema: Schema<CaptureAnswer> = v.object({
   fee: uintOf(64),
   sealedChange: v.exactOptional(base64Of(SEALED_PAYMENT_BYTES_MAX)),
 })
-export const SpentTileSchema: Schema<SpentTile> = v.object({ spent: v.array(hash) })
+export const SpentPageSchema: Schema<SpentPage> = v.object({
+  ids: v.pipe(
+    base64Of(SPENT_PAGE_MAX * SPENT_ID_BYTES),
+    v.check((ids) => ids.length % SPENT_ID_BYTES === 0, `expected whole ids of ${SPENT_ID_BYTES} bytes`),
+  ),
+  next: v.exactOptional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(Number.MAX_SAFE_INTEGER))),
+})
 export const ChangeTileSchema: Schema<ChangeTile> = v.object({
-  entries: v.array(v.object({ blank: hash, exponent, signature: point })),
+  payments: v.pipe(
+    v.array(
+      v.object({
+        locator: hash,
+        change: v.exactOptional(v.pipe(v.array(v.object({ exponent, signature: point })), v.maxLength(BLANK_SLOTS))),
+      }),
+    ),
+    v.maxLength(CHANGE_TILE_MAX),
+  ),
 })
 
 /** Which issuer's vault a gateway's message is for. */

@@ -12,8 +12,8 @@ import {
   IssueAnswerSchema,
   type IssuerKeysets,
   IssuerKeysetsSchema,
-  type SpentTile,
-  SpentTileSchema,
+  type SpentPage,
+  SpentPageSchema,
 } from '#protocol/wire/issuerApi.ts'
 import { parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
 import { SealpathError } from '../errors.ts'
@@ -25,8 +25,10 @@ export type IssuerAccess = {
   keysets(): Promise<IssuerKeysets>
   /** Asks for a purchase's blind signatures. Repeating it answers the same. */
   issue(purchase: Purchase): Promise<readonly Uint8Array[]>
+  /** Payments whose locators begin with `prefix`: hex without 0x, and may be empty. */
   changeTile(prefix: string): Promise<ChangeTile>
-  spentTile(prefix: string): Promise<SpentTile>
+  /** Spent credits from number `from` on. */
+  spentPage(from: number): Promise<SpentPage>
 }
 
 export type IssuerAccessOptions = {
@@ -79,7 +81,7 @@ export function accessIssuer(options: IssuerAccessOptions): IssuerAccess {
       return (await call(options, 'POST', '/v1/issue', encodeUtf8(body), IssueAnswerSchema)).signatures
     },
     changeTile: (prefix) => get(`/v1/change/${keyset}/${prefix}`, ChangeTileSchema),
-    spentTile: (prefix) => get(`/v1/spent/${keyset}/${prefix}`, SpentTileSchema),
+    spentPage: (from) => get(`/v1/spent/${keyset}/${from}`, SpentPageSchema),
   }
 }
 

@@ -14,7 +14,8 @@ import { SealpathError } from '../errors.ts'
 import { preferredConfig, type TrustedGateway } from '../gateway.ts'
 import { callThroughRelay } from '../relayCall.ts'
 import { isSpendable } from './account.ts'
-import type { IssuerAccess, WalletIssuer } from './issuerAccess.ts'
+import { ChangeTiles } from './changeTiles.ts'
+import type { WalletIssuer } from './issuerAccess.ts'
 import { recoverPayment, resolvePayment } from './restore.ts'
 import type { TopUp } from './topUp.ts'
 import type { Wallet } from './wallet.ts'
@@ -124,22 +125,27 @@ export function createPayer(options: PayerOptions): Payer {
     }
   }
 
-  /** Credits of a request that has just failed are not taken back yet: the gateway may still be handing them on. */
-  const close = async (wallet: Wallet, id: Hex, access: IssuerAccess): Promise<boolean> => {
-    const isRecent = performance.now() - (releasedAt.get(id) ?? Number.NEGATIVE_INFINITY) < RELEASE_GRACE_MS
-    if (isRecent) return (await recoverPayment(wallet, id, access)) !== undefined
+  /**
+   * Credits of a request that has just failed are not taken back yet: the gateway may still be handing them on. `since` is when the tiles began
+   * to be read: what was released after that is too recent for them, however long they took.
+   */
+  const close = async (wallet: Wallet, id: Hex, tiles: ChangeTiles, since: number): Promise<boolean> => {
+    const isRecent = since - (releasedAt.get(id) ?? Number.NEGATIVE_INFINITY) < RELEASE_GRACE_MS
+    if (isRecent) return (await recoverPayment(wallet, id, tiles)) !== undefined
     releasedAt.delete(id)
-    return (await resolvePayment(wallet, id, access)) !== 'pending'
+    return (await resolvePayment(wallet, id, tiles)) !== 'pending'
   }
 
   const recover = async (): Promise<number> => {
     let closed = 0
     for (const wallet of options.wallets()) {
-      for (const { id } of wallet.openPayments) {
-        if (inFlight.has(id)) continue
-        const { access } = await issuerOf(wallet)
-        if (await close(wallet, id, access)) closed++
-      }
+      // Chosen before any tile is read: those that are under way now may be reserved after it.
+      const ended = wallet.openPayments.filter(({ id }) => !inFlight.has(id))
+      if (ended.length === 0) continue
+      const { access } = await issuerOf(wallet)
+      const tiles = new ChangeTiles((prefix) => access.changeTile(prefix))
+      const since = performance.now()
+      for (const { id } of ended) if (await close(wallet, id, tiles, since)) closed++
     }
     return closed
   }

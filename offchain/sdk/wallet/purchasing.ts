@@ -21,6 +21,7 @@ import { SealpathError } from '../errors.ts'
 import type { Network } from '../gateway.ts'
 import type { WalletAccount } from './account.ts'
 import { type DelayRange, type Depositor, drawDelay, type PurchasePorts } from './buy.ts'
+import { ChangeTiles } from './changeTiles.ts'
 import type { ExitPorts, ExitSender } from './exit.ts'
 import { findKeysetIssuer, type IssuerAccess } from './issuerAccess.ts'
 import { type Postponed, type Restored, resolvePayment, restoreWallet } from './restore.ts'
@@ -111,10 +112,12 @@ export async function openPurchasing(options: PurchasingOptions): Promise<Purcha
     }),
     exitPorts: (signer) => exitPorts(access, signer),
     async recover(wallet) {
+      const { openPayments } = wallet
+      if (openPayments.length === 0) return 0
+      const issuer = await issuerOf(wallet.keysetId)
+      const tiles = new ChangeTiles((prefix) => issuer.changeTile(prefix))
       let closed = 0
-      for (const { id } of wallet.openPayments) {
-        if ((await resolvePayment(wallet, id, await issuerOf(wallet.keysetId))) !== 'pending') closed++
-      }
+      for (const { id } of openPayments) if ((await resolvePayment(wallet, id, tiles)) !== 'pending') closed++
       return closed
     },
     restore: (account, delay) => restoreAccount({ access, account, delay, now, issuerOf }, newestKeysets),
@@ -199,7 +202,7 @@ async function restoreKeyset(
   const issuer = await issuerOf(id)
   return restoreWallet(wallet, {
     changeTile: (prefix) => issuer.changeTile(prefix),
-    spentTile: (prefix) => issuer.spentTile(prefix),
+    spentPage: (from) => issuer.spentPage(from),
     depositOf: async (claimKey) => deposits.get(claimKey.toLowerCase() as Hex),
     issue: (purchase) => issueAgain(restoring, id, block, issuer, purchase),
     openedExits: () => readOpenedExits(access, id, block),

@@ -1,21 +1,32 @@
 /**
- * Finding credits again from the seed, or the change of a payment whose answer was lost. Tiles are asked for by the first digits of a hash, so
- * that a question says neither which entry is meant nor that two questions belong together. Spec: DESIGN section 6.
+ * Finding credits again from the seed, or the change of a payment whose answer was lost. What was spent is downloaded whole, and a payment is
+ * looked for in tiles that hold many (changeTiles.ts), so that no question says which credits are meant. Spec: DESIGN section 6.
  * @module
  */
-import { type Hex, toHex } from '#protocol/bytes.ts'
+import { fromHex, type Hex } from '#protocol/bytes.ts'
 import { BLANK_SLOTS, totalUnits } from '#protocol/credits/amounts.ts'
 import { DEPOSIT_SIZES, type Purchase } from '#protocol/credits/purchase.ts'
-import { keccak256 } from '#protocol/hash.ts'
-import type { ChangeEntry, ChangeTile, SpentTile } from '#protocol/wire/issuerApi.ts'
+import {
+  type ChangeTile,
+  type LocatedPayment,
+  paymentLocator,
+  type SignedBlank,
+  SPENT_ID_BYTES,
+  type SpentPage,
+} from '#protocol/wire/issuerApi.ts'
+import { WireError } from '#protocol/wire/json.ts'
 import { SealpathError } from '../errors.ts'
+import { ChangeTiles } from './changeTiles.ts'
 import type { Wallet } from './wallet.ts'
-import type { OpenExit, OpenPurchase, WalletCredit } from './walletState.ts'
+import { WalletError } from './walletError.ts'
+import type { OpenExit, OpenPayment, OpenPurchase, WalletCredit } from './walletState.ts'
 
-/** The issuer, reached through a relay. `prefix` is hex without 0x. */
+/** The issuer, reached through a relay. */
 export type RestorePorts = {
+  /** `prefix` is hex without 0x, and may be empty. */
   changeTile(prefix: string): Promise<ChangeTile>
-  spentTile(prefix: string): Promise<SpentTile>
+  /** `from` is the number of the first spent credit that is wanted. */
+  spentPage(from: number): Promise<SpentPage>
   /** The deposit's size in units, by the vault; undefined when there is none for this claim key. */
   depositOf(claimKey: Hex): Promise<bigint | undefined>
   /** Asks for the same signatures again, or says that a deposit is too fresh to be asked about: it stays open, with this pause behind it. */
@@ -26,51 +37,67 @@ export type RestorePorts = {
 
 export type Postponed = { readonly delaySeconds: number }
 
-type TilePorts = Pick<RestorePorts, 'changeTile' | 'spentTile'>
-
-/** Digits of a hash that are shown: one tile in 4,096; more where a tile has grown too large for an answer. */
-const PREFIX_DIGITS = 3
-const PREFIX_DIGITS_MAX = 8
 /** Purchases and payments without a trace after which the rest was never used. */
 const PURCHASE_GAP = 3
 const PAYMENT_GAP = 20
 
 /**
- * Closes an open payment with the change that its blanks became. Answers the fee, or undefined when nothing of it is in the tiles: it was not
- * captured yet, or its credits were exactly its fee.
+ * Closes an open payment with the change that its blanks became. Answers the fee, or undefined when it was not captured yet. Throws
+ * `WalletError` (`BAD_CHANGE`) and keeps it open when its change is not what it is owed.
  */
-export async function recoverPayment(
-  wallet: Wallet,
-  id: Hex,
-  ports: Pick<RestorePorts, 'changeTile'>,
-): Promise<bigint | undefined> {
+export async function recoverPayment(wallet: Wallet, id: Hex, tiles: ChangeTiles): Promise<bigint | undefined> {
   const open = wallet.openPayments.find((payment) => payment.id === id)
-  if (open === undefined) return undefined
-  const entries = await findChange(wallet.blanksOf(id), ports)
-  if (entries.length === 0) return undefined
-  const paid = totalUnits(open.credits.map(({ exponent }) => exponent))
-  const fee = paid - totalUnits(entries.map(({ exponent }) => exponent))
-  const signatures = entries.map(({ exponent, signature }) => ({ exponent, blindSignature: signature }))
-  return wallet.finishPayment(id, { fee, signatures })
+  return open && takeChange(wallet, open, await tiles.find(locatorOf(wallet, open)))
 }
 
 /**
- * Brings an open payment to its end as far as the issuer's tiles tell: its change is taken, or, when its credits were never spent, they are the
- * wallet's again. `pending` while they are spent and nothing was captured.
+ * Brings an open payment to its end as far as the issuer's tiles tell: its change is taken, or, when no issuer has reserved it, its credits are
+ * the wallet's again; `pending` while it is reserved and not captured. Only for a payment that no gateway can still be about to hand on, and
+ * with tiles that were read after that. Throws as `recoverPayment` does.
  */
 export async function resolvePayment(
   wallet: Wallet,
   id: Hex,
-  ports: TilePorts,
+  tiles: ChangeTiles,
 ): Promise<'captured' | 'returned' | 'pending'> {
   const open = wallet.openPayments.find((payment) => payment.id === id)
-  const [first] = open?.credits ?? []
-  if (first === undefined) return 'pending'
-  if ((await recoverPayment(wallet, id, ports)) !== undefined) return 'captured'
-  // The credits of one payment are spent together: any of them speaks for all.
-  if (await isSpent(wallet.keys.idOf(first), ports)) return 'pending'
+  if (open === undefined) return 'pending'
+  const located = await tiles.find(locatorOf(wallet, open))
+  if ((await takeChange(wallet, open, located)) !== undefined) return 'captured'
+  if (located.length > 0) return 'pending'
   await wallet.returnPayment(id)
   return 'returned'
+}
+
+/** Takes the change of whichever of these it is: a wallet that was used twice has several payments with the same blanks. */
+async function takeChange(
+  wallet: Wallet,
+  open: OpenPayment,
+  located: readonly LocatedPayment[],
+): Promise<bigint | undefined> {
+  const paid = unitsOf(open.credits)
+  const captured = located.flatMap(({ change }) => (change === undefined ? [] : [change]))
+  for (const change of captured) {
+    const fee = paid - unitsOf(change)
+    if (fee < 0n) continue
+    const signatures = change.map(({ exponent, signature }) => ({ exponent, blindSignature: signature }))
+    try {
+      return await wallet.finishPayment(open.id, { fee, signatures })
+    } catch (error) {
+      if (!isBadChange(error)) throw error
+    }
+  }
+  // One that is not captured yet may be the one that is meant.
+  if (captured.length < located.length || captured.length === 0) return undefined
+  throw new WalletError('BAD_CHANGE', 'no change that is listed for this payment is what it is owed')
+}
+
+function isBadChange(error: unknown): error is WalletError {
+  return error instanceof WalletError && error.code === 'BAD_CHANGE'
+}
+
+function locatorOf(wallet: Wallet, { firstBlank }: OpenPayment): Hex {
+  return paymentLocator(wallet.keys.blank(firstBlank))
 }
 
 /** Credits that can be spent, and what they are worth. */
@@ -78,24 +105,36 @@ export type Restored = { readonly credits: number; readonly units: bigint }
 
 /**
  * Finds everything that the seed ever bought or got back and that was not spent since: in a new wallet, or in one whose file is older than what
- * it has done. Answers what can be spent. All of it is adopted in one step at the end; before, the wallet must not be used.
+ * it has done. Answers what can be spent. All of it is adopted at the end; before, the wallet must not be used. The change of a payment that is
+ * reserved and not captured is found by restoring again.
  */
 export async function restoreWallet(wallet: Wallet, ports: RestorePorts): Promise<Restored> {
   const purchases = await restorePurchases(wallet, ports)
-  const change = await restoreChange(wallet, ports)
+  const change = await restoreChange(wallet, new ChangeTiles((prefix) => ports.changeTile(prefix)))
   const opened = (await ports.openedExits?.()) ?? new Map<Hex, never>()
+  const found = [...purchases.credits, ...change.credits].map((credit) => ({ credit, id: wallet.keys.idOf(credit) }))
+  const spentIds = await findSpent(
+    found.map(({ id }) => id),
+    ports,
+  )
   const [unspent, spent]: [WalletCredit[], WalletCredit[]] = [[], []]
   const exits = new Map<string, OpenExit>()
-  for (const credit of [...purchases.credits, ...change.credits]) {
-    const id = wallet.keys.idOf(credit)
+  for (const { credit, id } of found) {
     const exit = opened.get(id)
     if (exit !== undefined) {
       const { recipient, readyAt } = exit
       const key = `${recipient} ${readyAt}`
       const known = exits.get(key) ?? { id, recipient, isSent: true, readyAt, credits: [] }
       exits.set(key, { ...known, credits: [...known.credits, credit] })
-    } else if (await isSpent(id, ports)) spent.push(credit)
+    } else if (spentIds.has(id)) spent.push(credit)
     else unspent.push(credit)
+  }
+  // Before what they became is adopted: afterwards these payments would bring it once more.
+  for (const { payment, located } of change.open) {
+    await takeChange(wallet, payment, located).catch((error: unknown) => {
+      // Another copy of this wallet used the same blanks: the payment stays open, and keeps nothing else from being found.
+      if (!isBadChange(error)) throw error
+    })
   }
   await wallet.adopt({
     credits: unspent,
@@ -105,7 +144,7 @@ export async function restoreWallet(wallet: Wallet, ports: RestorePorts): Promis
     exits: [...exits.values()],
     spent,
   })
-  return { credits: unspent.length, units: totalUnits(unspent.map(({ exponent }) => exponent)) }
+  return { credits: unspent.length, units: unitsOf(unspent) }
 }
 
 /** Refusals that say that a deposit is there and not answered: it stays open, to be answered or refunded later. */
@@ -144,52 +183,62 @@ async function issue(
   }
 }
 
-async function restoreChange(wallet: Wallet, ports: RestorePorts): Promise<{ credits: WalletCredit[]; next: number }> {
+type FoundChange = {
+  readonly credits: WalletCredit[]
+  readonly next: number
+  /** Payments that the wallet itself holds open, as the issuer lists them. */
+  readonly open: { readonly payment: OpenPayment; readonly located: readonly LocatedPayment[] }[]
+}
+
+async function restoreChange(wallet: Wallet, tiles: ChangeTiles): Promise<FoundChange> {
   const credits: WalletCredit[] = []
+  const open: FoundChange['open'] = []
   let next = 0
   for (let first = 0; first < next + PAYMENT_GAP * BLANK_SLOTS; first += BLANK_SLOTS) {
-    const entries = await findChange(
-      Array.from({ length: BLANK_SLOTS }, (_, i) => () => wallet.keys.blank(first + i)),
-      ports,
-    )
-    if (entries.length === 0) continue
-    for (const [i, { exponent, signature }] of entries.entries()) {
+    const located = await tiles.find(paymentLocator(wallet.keys.blank(first)))
+    if (located.length === 0) continue
+    next = first + BLANK_SLOTS
+    for (const [i, { exponent, signature }] of mostOf(located).entries()) {
       credits.push(wallet.keys.creditOfBlank(first + i, exponent, signature))
     }
-    next = first + BLANK_SLOTS
+    for (const payment of wallet.openPayments) if (payment.firstBlank === first) open.push({ payment, located })
   }
-  return { credits, next }
+  return { credits, next, open }
 }
 
-/** Entries of the blanks that were signed: always the first of a payment's, in order. A blank may be made when it is its turn. */
-async function findChange(
-  blanks: readonly (Uint8Array | (() => Uint8Array))[],
-  ports: Pick<RestorePorts, 'changeTile'>,
-): Promise<ChangeEntry[]> {
-  const found: ChangeEntry[] = []
-  for (const blank of blanks) {
-    const hash = toHex(keccak256(typeof blank === 'function' ? blank() : blank))
-    const { entries } = await tileOf(hash, (prefix) => ports.changeTile(prefix))
-    const entry = entries.find((candidate) => candidate.blank === hash)
-    if (entry === undefined) break
-    found.push(entry)
+/** What was signed for each blank. One that was signed twice is one secret, and can be spent once: for the most that it is worth. */
+function mostOf(located: readonly LocatedPayment[]): SignedBlank[] {
+  const most: SignedBlank[] = []
+  for (const { change = [] } of located) {
+    for (const [i, signed] of change.entries()) if (signed.exponent > (most[i]?.exponent ?? -1)) most[i] = signed
   }
-  return found
+  return most
 }
 
-async function isSpent(id: Hex, ports: Pick<RestorePorts, 'spentTile'>): Promise<boolean> {
-  const { spent } = await tileOf(id, (prefix) => ports.spentTile(prefix))
-  return spent.includes(id)
-}
-
-/** The tile that the hash would be in. One that does not fit into an answer is asked for in parts: by one digit more. */
-async function tileOf<Tile>(hash: Hex, read: (prefix: string) => Promise<Tile>): Promise<Tile> {
-  for (let digits = PREFIX_DIGITS; ; digits++) {
-    try {
-      return await read(hash.slice(2, 2 + digits))
-    } catch (error) {
-      const isTooLarge = error instanceof SealpathError && error.reason === 'TILE_TOO_LARGE'
-      if (!isTooLarge || digits === PREFIX_DIGITS_MAX) throw error
+/** Which of these credits were spent. All pages are read, whatever is looked for: they are the same for everybody. */
+async function findSpent(ids: readonly Hex[], ports: Pick<RestorePorts, 'spentPage'>): Promise<ReadonlySet<Hex>> {
+  const wanted = new Map(ids.map((id) => [startOf(fromHex(id, 32), 0), id]))
+  const spent = new Set<Hex>()
+  for (let from: number | undefined = 0; from !== undefined; ) {
+    const page: SpentPage = await ports.spentPage(from)
+    for (let offset = 0; offset < page.ids.length; offset += SPENT_ID_BYTES) {
+      const id = wanted.get(startOf(page.ids, offset))
+      if (id !== undefined) spent.add(id)
     }
+    // Otherwise an issuer could keep a wallet asking for ever.
+    if (page.next !== undefined && (page.ids.length === 0 || page.next !== from + page.ids.length / SPENT_ID_BYTES)) {
+      throw new WireError('BAD_SHAPE', 'spent credits: the next page does not begin where this one ends')
+    }
+    from = page.next
   }
+  return spent
+}
+
+/** As much of an id as pages hold, as a number: of these there may be millions. */
+function startOf(bytes: Uint8Array, offset: number): bigint {
+  return new DataView(bytes.buffer, bytes.byteOffset + offset, SPENT_ID_BYTES).getBigUint64(0)
+}
+
+function unitsOf(credits: readonly { readonly exponent: number }[]): bigint {
+  return totalUnits(credits.map(({ exponent }) => exponent))
 }

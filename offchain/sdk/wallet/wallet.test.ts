@@ -1,47 +1,29 @@
-/** A wallet against an issuer of the plain arithmetic: what it buys, pays, gets back, and finds again. @module */
+/** A wallet against an issuer of the plain arithmetic: what it buys, pays and gets back. @module */
 import { beforeEach, describe, expect, it } from 'vitest'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { BLANK_SLOTS, totalUnits } from '#protocol/credits/amounts.ts'
 import { signBlinded } from '#protocol/credits/blindSignature.ts'
 import type { Change } from '#protocol/credits/change.ts'
-import { hashKeyset } from '#protocol/credits/keyset.ts'
-import { creditMessage } from '#protocol/credits/message.ts'
 import { encodePayment } from '#protocol/credits/payment.ts'
 import { decodeG1, encodeG1 } from '#protocol/credits/points.ts'
 import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'
+import { MemoryWalletStore } from '../../../test/support/memoryWalletStore.ts'
 import { keyset, PlainIssuer } from '../../../test/support/plainIssuer.ts'
-import { SealpathError } from '../errors.ts'
-import { type RestorePorts, recoverPayment, resolvePayment, restoreWallet } from './restore.ts'
-import { Wallet, type WalletStore } from './wallet.ts'
+import { Wallet } from './wallet.ts'
 import { openWalletCipher } from './walletCipher.ts'
-import { parseState, serializeState, type WalletState } from './walletState.ts'
+import { parseState, serializeState } from './walletState.ts'
 
 const SEED = new Uint8Array(32).fill(7)
 const ENCLAVE: Hex = `0x${'e1'.repeat(20)}`
 const ONE_OPG = DEPOSIT_SIZES[0] ?? 0n
-const domain = { chainId: keyset.chainId, vault: keyset.vault, keyset: hashKeyset(keyset) }
-
-class MemoryStore implements WalletStore {
-  text: string | undefined
-  fails = false
-
-  async load(): Promise<WalletState | undefined> {
-    return this.text === undefined ? undefined : parseState(this.text)
-  }
-
-  async save(state: WalletState): Promise<void> {
-    if (this.fails) throw new Error('the disk is full')
-    this.text = serializeState(state)
-  }
-}
 
 let issuer: PlainIssuer
-let store: MemoryStore
+let store: MemoryWalletStore
 let wallet: Wallet
 
 beforeEach(async () => {
   issuer = new PlainIssuer()
-  store = new MemoryStore()
+  store = new MemoryWalletStore()
   wallet = await Wallet.open({ seed: SEED, keyset, store })
 })
 
@@ -138,159 +120,6 @@ describe('a wallet believes nobody', () => {
       code: 'OTHER_KEYSET',
     })
   }, 30_000)
-})
-
-describe('what is lost is found', () => {
-  it('a payment whose answer never came is closed from the tiles, by the seed alone', async () => {
-    await buy()
-    const { payment, id } = await wallet.pay(ENCLAVE, 1_024n)
-    expect(await recoverPayment(wallet, id, issuer)).toBeUndefined()
-    issuer.capture(payment, 168n)
-    const again = await reopen()
-    expect(await recoverPayment(again, id, issuer)).toBe(168n)
-    expect(again.balance).toMatchObject({ spendable: ONE_OPG - 168n, inPayments: 0n })
-  }, 30_000)
-
-  it('a payment that no issuer saw comes back, and one that it did see is refused when spent again', async () => {
-    await buy()
-    const unseen = await wallet.pay(ENCLAVE, 32n)
-    await wallet.returnPayment(unseen.id)
-    expect(wallet.balance.spendable).toBe(ONE_OPG)
-    const seen = await wallet.pay(ENCLAVE, 32n)
-    issuer.capture(seen.payment, 32n)
-    await wallet.returnPayment(seen.id)
-    const second = await wallet.pay(ENCLAVE, 32n)
-    expect(second.payment.credits.map(({ secret }) => toHex(secret))).toEqual(
-      seen.payment.credits.map(({ secret }) => toHex(secret)),
-    )
-    expect(() => issuer.capture(second.payment, 32n)).toThrow('SPENT')
-  }, 30_000)
-
-  it('an open payment is resolved by what the issuer publishes: returned, pending, captured', async () => {
-    await buy()
-    const { payment, id } = await wallet.pay(ENCLAVE, 32n)
-    const [credit] = payment.credits
-    if (credit === undefined) throw new Error('expected a credit')
-    issuer.spent.add(toHex(creditMessage(domain, credit.exitKey, credit.secret)))
-    expect(await resolvePayment(wallet, id, issuer)).toBe('pending')
-    issuer.spent.clear()
-    expect(await resolvePayment(wallet, id, issuer)).toBe('returned')
-    expect(wallet.balance).toMatchObject({ spendable: ONE_OPG, inPayments: 0n })
-    const second = await wallet.pay(ENCLAVE, 32n)
-    issuer.capture(second.payment, 16n)
-    expect(await resolvePayment(wallet, second.id, issuer)).toBe('captured')
-    expect(wallet.balance).toMatchObject({ spendable: ONE_OPG - 16n, inPayments: 0n })
-  }, 30_000)
-
-  it('everything unspent is restored from the seed, asking only for first digits of hashes', async () => {
-    await buy()
-    const paid = await wallet.pay(ENCLAVE, 1_024n)
-    await wallet.finishPayment(paid.id, issuer.capture(paid.payment, 992n))
-    const before = wallet.balance
-    const fresh = await Wallet.open({ seed: SEED, keyset, store: new MemoryStore() })
-    const restored = await restoreWallet(fresh, issuer)
-    expect(restored.units).toBe(ONE_OPG - 992n)
-    expect(fresh.balance).toEqual(before)
-    expect(Math.max(...issuer.asked.map((prefix) => prefix.length))).toBe(3)
-    // What comes next begins behind everything that was used.
-    expect((await fresh.startPurchase(ONE_OPG)).number).toBe(1)
-    const { payment } = await fresh.pay(ENCLAVE, 32n)
-    expect(payment.blanks.map(toHex)).toEqual(wallet.keys.blanksFrom(BLANK_SLOTS).map(toHex))
-    // Restoring twice adds nothing.
-    const twice = await restoreWallet(fresh, issuer)
-    expect(twice.units).toBe(ONE_OPG - 992n)
-    expect(fresh.balance.spendable + fresh.balance.inPayments).toBe(ONE_OPG - 992n)
-  }, 120_000)
-
-  it('restoring that fails on the way adopts nothing, and finds everything when it is repeated', async () => {
-    await buy()
-    const paid = await wallet.pay(ENCLAVE, 1_024n)
-    await wallet.finishPayment(paid.id, issuer.capture(paid.payment, 992n))
-    const fresh = await Wallet.open({ seed: SEED, keyset, store: new MemoryStore() })
-    const empty = fresh.balance
-    let calls = 0
-    const cut = (at: number): RestorePorts => {
-      calls = 0
-      const guard = async <T>(act: () => Promise<T>): Promise<T> => {
-        if (calls++ === at) throw new Error('cut off')
-        return act()
-      }
-      return {
-        changeTile: (prefix) => guard(() => issuer.changeTile(prefix)),
-        spentTile: (prefix) => guard(() => issuer.spentTile(prefix)),
-        depositOf: (claimKey) => guard(() => issuer.depositOf(claimKey)),
-        issue: (purchase) => guard(() => issuer.issue(purchase)),
-      }
-    }
-    for (const at of [0, 1, 3, 10, 60]) {
-      await expect(restoreWallet(fresh, cut(at))).rejects.toThrow('cut off')
-      expect(fresh.balance).toEqual(empty)
-    }
-    await restoreWallet(fresh, cut(-1))
-    expect(fresh.balance).toEqual(wallet.balance)
-  }, 120_000)
-
-  it('restoring finds exits under way, lets a fresh deposit wait, and keeps one that is not answered', async () => {
-    await buy()
-    const [first, second] = wallet.credits
-    if (first === undefined || second === undefined) throw new Error('expected credits')
-    for (const number of [1, 2]) issuer.deposits.set(wallet.keys.claimKeyOf(number), ONE_OPG)
-    const recipient: Hex = '0x00000000000000000000000000000000cafe0008'
-    const opened = new Map([first, second].map((credit) => [wallet.keys.idOf(credit), { recipient, readyAt: 77 }]))
-    const fresh = await Wallet.open({ seed: SEED, keyset, store: new MemoryStore() })
-    await restoreWallet(fresh, {
-      changeTile: (prefix) => issuer.changeTile(prefix),
-      spentTile: (prefix) => issuer.spentTile(prefix),
-      depositOf: (claimKey) => issuer.depositOf(claimKey),
-      async issue(purchase) {
-        if (purchase.number === 1) return { delaySeconds: 600 }
-        if (purchase.number === 2) throw new SealpathError('ISSUER_REFUSED', 'no', { reason: 'DEPOSIT_CLOSED' })
-        return issuer.issue(purchase)
-      },
-      openedExits: async () => opened,
-    })
-    expect(fresh.openExits).toMatchObject([{ recipient, readyAt: 77, isSent: true }])
-    expect(fresh.openExits[0]?.credits).toEqual([first, second])
-    expect(fresh.openPurchases).toEqual([
-      { number: 1, units: ONE_OPG, delaySeconds: 600, isAutomatic: false },
-      { number: 2, units: ONE_OPG, delaySeconds: 0, isAutomatic: false },
-    ])
-    const { spendable, inExits, inPurchases } = fresh.balance
-    expect([spendable + inExits, inPurchases]).toEqual([ONE_OPG, 2n * ONE_OPG])
-    expect((await fresh.startPurchase(ONE_OPG)).number).toBe(3)
-  }, 60_000)
-
-  it('restoring an old copy of the file lets go of what was spent since, and counts on behind it', async () => {
-    await buy()
-    const old = store.text
-    const paid = await wallet.pay(ENCLAVE, 1_024n)
-    await wallet.finishPayment(paid.id, issuer.capture(paid.payment, 992n))
-    const copy = new MemoryStore()
-    copy.text = old
-    const behind = await Wallet.open({ seed: SEED, keyset, store: copy })
-    expect(behind.balance.spendable).toBe(ONE_OPG)
-    await restoreWallet(behind, issuer)
-    expect(behind.balance).toEqual(wallet.balance)
-    const { payment } = await behind.pay(ENCLAVE, 32n)
-    expect(issuer.capture(payment, 32n).fee).toBe(32n)
-    expect(payment.blanks.map(toHex)).toEqual(wallet.keys.blanksFrom(BLANK_SLOTS).map(toHex))
-  }, 60_000)
-
-  it('asks for parts of a tile that has grown too large', async () => {
-    await buy()
-    const { payment, id } = await wallet.pay(ENCLAVE, 1_024n)
-    issuer.capture(payment, 992n)
-    const lengths = new Set<number>()
-    const large = {
-      async changeTile(prefix: string) {
-        lengths.add(prefix.length)
-        if (prefix.length < 5) throw new SealpathError('ISSUER_REFUSED', 'large', { reason: 'TILE_TOO_LARGE' })
-        return issuer.changeTile(prefix)
-      },
-    }
-    expect(await recoverPayment(wallet, id, large)).toBe(992n)
-    expect([...lengths]).toEqual([3, 4, 5])
-  }, 60_000)
 })
 
 describe('at rest', () => {
