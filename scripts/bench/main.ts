@@ -1,6 +1,8 @@
 /** `npm run bench`: measures, and writes docs/benchmarks.json and docs/benchmarks.md. @module */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
+import { measureCredits } from './credits.ts'
+import { measureCreditsClient } from './creditsClient.ts'
 import { measureGas } from './gas.ts'
 import { measureLog } from './log.ts'
 import { meetsTarget, type Row } from './row.ts'
@@ -8,7 +10,13 @@ import { measureSealing } from './sealing.ts'
 
 const root = new URL('../../', import.meta.url)
 
-const rows = [...(await measureGas()), ...(await measureLog()), ...(await measureSealing())]
+const rows = [
+  ...(await measureGas()),
+  ...(await measureLog()),
+  ...(await measureSealing()),
+  ...(await measureCredits()),
+  ...(await measureCreditsClient()),
+]
 const machine = describeMachine()
 writeFileSync(new URL('docs/benchmarks.json', root), `${JSON.stringify(toEntries(rows, machine), null, 2)}\n`)
 writeFileSync(new URL('docs/benchmarks.md', root), toMarkdown(rows, machine))
