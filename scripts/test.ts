@@ -14,6 +14,7 @@ type Result = { readonly name: string; readonly passed: number; readonly failed:
 const bin = (name: string) => join('node_modules', '.bin', name)
 const folder = mkdtempSync(join(tmpdir(), 'sealpath-test-'))
 const isNight = process.argv.includes('--night')
+let isAlone = false
 
 /** What `npm run snapshot` writes to snapshots/ and .gas-snapshot. */
 const GAS_TESTS = ['test/contracts/GasSnapshotEvidence.t.sol', 'test/contracts/GasSnapshotSettlement.t.sol']
@@ -40,8 +41,10 @@ const sources = async (): Promise<Result[]> => [
   await check('contract lint', bin('solhint'), ['--max-warnings', '0', 'contracts/**/*.sol']),
   await vitest('unit tests', 'unit'),
 ]
+const inLanes = (await Promise.all([contracts(), sources()])).flat()
+isAlone = true
 const results: Result[] = [
-  ...(await Promise.all([contracts(), sources()])).flat(),
+  ...inLanes,
   await vitest('integration tests', 'integration'),
   ...(isNight ? [await vitest('night tests', 'night')] : []),
 ]
@@ -81,7 +84,7 @@ async function solidity(name: string): Promise<Result> {
   return { name, passed: count('passing'), failed: failed === 0 && status !== 0 ? 1 : failed, seconds }
 }
 
-/** Runs a command. What it says is shown when it has ended, so that the lanes do not talk over each other. */
+/** Runs a command. While there are two lanes, what it says is shown when it has ended, so that they do not talk over each other. */
 async function run(
   name: string,
   command: string,
@@ -96,12 +99,13 @@ async function run(
   let output = ''
   const take = (text: string) => {
     output += text
+    if (isAlone) process.stdout.write(text)
   }
   child.stdout.setEncoding('utf8').on('data', take)
   child.stderr.setEncoding('utf8').on('data', take)
   const [status] = (await once(child, 'close')) as [number | null]
   const seconds = (performance.now() - begun) / 1000
-  process.stdout.write(`\n== ${name}, ${seconds.toFixed(1)} s\n${output}`)
+  process.stdout.write(`\n== ${name}, ${seconds.toFixed(1)} s\n${isAlone ? '' : output}`)
   return { status, seconds, output }
 }
 

@@ -209,11 +209,6 @@ export class Wallet {
     return this.#change((state) => [closePayment(state, id, this.#openPayment(state, id).credits), undefined])
   }
 
-  /** The blanks of an open payment, compressed, in order: what change tiles are searched for. */
-  blanksOf(id: Hex): readonly Uint8Array[] {
-    return this.keys.blanksFrom(this.#openPayment(this.#state, id).firstBlank)
-  }
-
   /** Sets credits aside to be paid out to `recipient`, those of each list in one transaction. What is not the wallet's any more stays out. */
   startExits(recipient: Hex, lists: readonly (readonly WalletCredit[])[]): Promise<void> {
     return this.#change((state) => {
