@@ -17,7 +17,8 @@ const config: ViteUserConfig = defineConfig({
           include: ['test/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          fileParallelism: false,
+          // Much of it waits: two files at once, each on ports of its own.
+          maxWorkers: 2,
         },
       },
       {

@@ -20,7 +20,7 @@ let network: LocalNetwork
 
 beforeAll(async () => {
   network = await startLocalNetwork({
-    port: 19_545,
+    port: 23_545,
     onCrash: (error) => {
       throw error
     },
