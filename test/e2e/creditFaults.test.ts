@@ -25,7 +25,7 @@ const CASES: readonly FaultCase[] = [
 let network: FaultNetwork | undefined
 let runner: FaultRunner
 beforeAll(async () => {
-  network = await startFaultNetwork()
+  network = await startFaultNetwork(25_545)
   runner = await FaultRunner.start(network)
 }, 240_000)
 afterAll(() => network?.stop(), 60_000)

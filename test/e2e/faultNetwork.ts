@@ -18,7 +18,6 @@ import { type Child, isReady, Processes, waitFor } from '../../scripts/local/pro
 import { type Gate, openGate } from '../support/gate.ts'
 import { KillableDatabase } from '../support/killableDatabase.ts'
 import { type ModelServer, startModelServer, TEST_MODEL } from '../support/modelServer.ts'
-import { freePort } from '../support/postgres.ts'
 import { type AccountName, type FaultChain, startChain } from './faultChain.ts'
 
 const HOST = '127.0.0.1'
@@ -59,8 +58,11 @@ export type FaultNetwork = {
   stop(): Promise<void>
 }
 
-/** Starts it; throws `StartError` when something cannot start. */
-export async function startFaultNetwork(): Promise<FaultNetwork> {
+/**
+ * Starts it; throws `StartError` when something cannot start. Takes the ports from `firstPort` on, some twenty: fixed ones, as what is killed needs its port
+ * again, and one that the system gave could be somebody's by then.
+ */
+export async function startFaultNetwork(firstPort: number): Promise<FaultNetwork> {
   const folder = mkdtempSync(join(tmpdir(), 'sealpath-faults-'))
   chmodSync(folder, 0o755)
   const crashes: Error[] = []
@@ -73,7 +75,7 @@ export async function startFaultNetwork(): Promise<FaultNetwork> {
     if (crashes[0] !== undefined) throw crashes[0]
   }
   try {
-    return { ...(await startAll(folder, processes, closing)), stop }
+    return { ...(await startAll(folder, processes, closing, firstPort)), stop }
   } catch (error) {
     await stop().catch(() => {
       // What failed first is what is told.
@@ -86,14 +88,15 @@ async function startAll(
   folder: string,
   processes: Processes,
   closing: (() => Promise<void>)[],
+  firstPort: number,
 ): Promise<Omit<FaultNetwork, 'stop'>> {
-  const port: Record<string, number> = {}
-  const listenOn = async (name: string) => {
-    port[name] ??= await freePort()
-    return { host: HOST, port: port[name] }
+  const names: string[] = []
+  const listenOn = (name: string) => {
+    if (!names.includes(name)) names.push(name)
+    return { host: HOST, port: firstPort + names.indexOf(name) }
   }
-  const urlOf = async (name: string) => `http://${HOST}:${(await listenOn(name)).port}`
-  const chain = await startChain(folder, processes, (await listenOn('chain')).port)
+  const urlOf = (name: string) => `http://${HOST}:${listenOn(name).port}`
+  const chain = await startChain(folder, processes, listenOn('chain').port)
   const { rpcUrl, client, deployment, keysetFile, rootFile, wallet, keyFile, addressOf } = chain
   const startRole = (name: string, main: string, config: unknown): Child => {
     const file = join(folder, `${name}.json`)
@@ -106,7 +109,7 @@ async function startAll(
     return opened
   }
 
-  const database = new KillableDatabase(join(folder, 'database'), await freePort())
+  const database = new KillableDatabase(join(folder, 'database'), listenOn('database').port)
   closing.push(() => database.stop())
   await database.start()
   const model = await startModelServer()
@@ -115,24 +118,24 @@ async function startAll(
   const { chainId, registry, settlement, vault } = deployment
   const chainOf = (name: AccountName) => ({ chainId, registry, settlement, operator: addressOf(name) })
 
-  const aggregatorUrl = await urlOf('aggregator')
+  const aggregatorUrl = urlOf('aggregator')
   startRole('aggregator', 'offchain/aggregator/main.ts', {
-    listen: await listenOn('aggregator'),
+    listen: listenOn('aggregator'),
     rpcUrl,
     deployment: { chainId, registry, settlement, fromBlock: deployment.fromBlock.toString() },
     accountKeyFile: keyFile('aggregator'),
-    database: { folder: join(folder, 'aggregator-data'), port: await freePort() },
+    database: { folder: join(folder, 'aggregator-data'), port: listenOn('aggregator-data').port },
     settle: { everySeconds: 1, leaseSeconds: 4 },
   })
   const gates = {
-    gateway: await gate(await urlOf('gateway')),
-    issuer: { a: await gate(await urlOf('issuer-a')), b: await gate(await urlOf('issuer-b')) },
+    gateway: await gate(urlOf('gateway')),
+    issuer: { a: await gate(urlOf('issuer-a')), b: await gate(urlOf('issuer-b')) },
     witness: await gate(aggregatorUrl),
   }
   const issuers: Partial<Record<Slot, Child>> = {}
-  const issuerConfig = async (name: string, keys: unknown) => ({
-    listen: await listenOn(name),
-    agentListen: await listenOn(`${name}-agent`),
+  const issuerConfig = (name: string, keys: unknown) => ({
+    listen: listenOn(name),
+    agentListen: listenOn(`${name}-agent`),
     chain: { ...chainOf('issuer'), vault, fromBlock: deployment.fromBlock.toString() },
     // Two endpoints of one node: the least that an issuer takes.
     rpcUrls: [rpcUrl, `${rpcUrl}/`],
@@ -143,14 +146,14 @@ async function startAll(
     reserve: { seconds: RESERVE_SECONDS, renewedSecondsMax: 120 },
     limits: { openMax: 64, replaysMax: 10_000, dateWindowSeconds: 300, leaseSeconds: LEASE_SECONDS },
   })
-  const startIssuer = async (slot: Slot, keys: unknown): Promise<void> => {
+  const startIssuer = (slot: Slot, keys: unknown): void => {
     const name = `issuer-${slot}`
-    issuers[slot] = startRole(name, 'offchain/issuer/main.ts', await issuerConfig(name, keys))
+    issuers[slot] = startRole(name, 'offchain/issuer/main.ts', issuerConfig(name, keys))
   }
-  const startAgent = async (name: string, from: AccountName): Promise<void> => {
+  const startAgent = (name: string, from: AccountName): void => {
     startRole(`${name}-operator`, 'offchain/operator/main.ts', {
-      listen: await listenOn(`${name}-operator`),
-      gatewayAgentUrl: await urlOf(`${name}-agent`),
+      listen: listenOn(`${name}-operator`),
+      gatewayAgentUrl: urlOf(`${name}-agent`),
       rpcUrl,
       registry,
       accountKeyFile: keyFile(from),
@@ -169,13 +172,13 @@ async function startAll(
     return live.some((entry) => entry.enclave === enclave)
   }
 
-  const gatewayUrl = await urlOf('gateway')
+  const gatewayUrl = urlOf('gateway')
   const gateways: Hex[] = []
   let gateway: Child | undefined
   const startGateway = async (): Promise<void> => {
     gateway = startRole('gateway', 'gateway/main.ts', {
-      listen: await listenOn('gateway'),
-      agentListen: await listenOn('gateway-agent'),
+      listen: listenOn('gateway'),
+      agentListen: listenOn('gateway-agent'),
       chain: chainOf('operator'),
       attester,
       issuer: { urls: [gates.issuer.a.url, gates.issuer.b.url], vault },
@@ -187,7 +190,7 @@ async function startAll(
     await waitFor('the registration of the gateway', isRegistered(gatewayUrl, 'gateway'), 30_000)
     gateways.push(await enclaveOf(gatewayUrl))
   }
-  const issuerUrls = { a: await urlOf('issuer-a'), b: await urlOf('issuer-b') }
+  const issuerUrls = { a: urlOf('issuer-a'), b: urlOf('issuer-b') }
   const notWriting = async (slot: Slot): Promise<string> => {
     const response = await fetch(`${issuerUrls[slot]}/readyz`, { signal: AbortSignal.timeout(2_000) })
     return response.ok ? '' : response.text()
@@ -212,19 +215,19 @@ async function startAll(
     if (child !== undefined) await processes.kill(child)
   }
   const startStandby = async (slot: Slot): Promise<void> => {
-    await startIssuer(slot, { from: [issuerUrls[otherOf(slot)]] })
+    startIssuer(slot, { from: [issuerUrls[otherOf(slot)]] })
     await waitFor(`issuer ${slot} as a standby`, standsBy(slot), 30_000)
   }
 
   let lastWriter: Slot = 'a'
 
-  await startIssuer('a', { files: [keysetFile] })
-  await startAgent('issuer-a', 'issuer')
-  await startAgent('issuer-b', 'issuer')
-  await startAgent('gateway', 'operator')
-  const relayUrl = await urlOf('relay')
+  startIssuer('a', { files: [keysetFile] })
+  startAgent('issuer-a', 'issuer')
+  startAgent('issuer-b', 'issuer')
+  startAgent('gateway', 'operator')
+  const relayUrl = urlOf('relay')
   startRole('relay', 'offchain/relay/main.ts', {
-    listen: await listenOn('relay'),
+    listen: listenOn('relay'),
     operator: 'test',
     gateways: [
       { name: 'gateway', url: gates.gateway.url },
@@ -238,7 +241,7 @@ async function startAll(
     waitFor('the relay', () => isReady(relayUrl), 30_000),
     waitFor('the registration of issuer a', isRegistered(issuerUrls.a, 'issuer'), 60_000),
   ])
-  const issuerAgent = await urlOf('issuer-a-agent')
+  const issuerAgent = urlOf('issuer-a-agent')
   await openIssuersKeyset(client, wallet('deployer'), deployment, issuerAgent, await enclaveOf(issuerUrls.a))
   await waitFor('the keyset', async () => (await findWriter()) === 'a', 60_000)
   await startStandby('b')
@@ -274,9 +277,9 @@ async function startAll(
     startGateway,
     gateways,
     async startRival() {
-      const config = await issuerConfig('rival', { files: [keysetFile] })
+      const config = issuerConfig('rival', { files: [keysetFile] })
       const child = startRole('rival', 'offchain/issuer/main.ts', config)
-      const url = await urlOf('rival')
+      const url = urlOf('rival')
       await waitFor('the rival', async () => (await fetch(`${url}/healthz`)).ok, 30_000)
       return { url, child }
     },

@@ -13,7 +13,7 @@ describe.each(STEPS)('step $number: $is', ({ number: step }) => {
   let network: FaultNetwork | undefined
   let runner: FaultRunner
   beforeAll(async () => {
-    network = await startFaultNetwork()
+    network = await startFaultNetwork(26_545)
     runner = await FaultRunner.start(network)
   }, 240_000)
   afterAll(() => network?.stop(), 60_000)
