@@ -6,12 +6,12 @@
  */
 import { AppError } from '#node/appError.ts'
 import { callSealed } from '#node/sealing/sealedCall.ts'
+import { signDigest } from '#node/signatures.ts'
 import { decodeUtf8, encodeUtf8, type Hex, toBase64, toHex } from '#protocol/bytes.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
 import { ENCLAVE_ROLE, verifyStatement } from '#protocol/evidence/statement.ts'
 import { verifyNitroEvidence } from '#protocol/evidence/verifyEvidence.ts'
 import { keccak256 } from '#protocol/hash.ts'
-import { signDigest } from '#protocol/receipt/head.ts'
 import { type KeyConfig, parseKeyConfigList } from '#protocol/sealing/keyConfig.ts'
 import { KEM_X_WING, type SealingSuites } from '#protocol/sealing/suite.ts'
 import type { WholeAnswer } from '#protocol/sealing/wholeExchange.ts'

@@ -1,10 +1,8 @@
 /**
- * What is remembered of payments beside the ledger: blanks of the open ones, how to seal change back while this process lives, and the keys of the
- * gateways that brought them.
+ * What is remembered of payments beside the ledger: blanks of the open ones, and how to seal change back while this process lives.
  * @module
  */
 import type { BlankToSign, CheckedBlank } from '#node/credits/fastSigner.ts'
-import { KnownSigners } from '#node/credits/knownSigners.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import type { Change } from '#protocol/credits/change.ts'
 import type { OpenedPayment } from '#protocol/credits/sealedPayment.ts'
@@ -30,7 +28,6 @@ export function blankToSign({ blanks, checked }: OpenBlanks, i: number, exponent
 }
 
 export class PaymentMemory {
-  readonly gateways: KnownSigners = new KnownSigners()
   readonly #limits: PaymentMemoryLimits
   readonly #blanks = new Map<Hex, OpenBlanks>()
   readonly #sealers = new Map<Hex, SealChange>()

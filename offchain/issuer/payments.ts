@@ -7,6 +7,7 @@
  */
 import { strict as assert } from 'node:assert'
 import type { CheckedBlank } from '#node/credits/fastSigner.ts'
+import { isSigner } from '#node/signatures.ts'
 import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { isRoundedFee, splitChange, totalUnits } from '#protocol/credits/amounts.ts'
 import type { Change } from '#protocol/credits/change.ts'
@@ -43,11 +44,10 @@ import type { Writer } from './writer.ts'
 export async function reserve(ports: IssuerPorts, request: ReserveRequest): Promise<ReserveAnswer> {
   const { gateway, sealedPayment, signature } = request
   const digest = hashReserve({ gateway, payment: toHex(keccak256(sealedPayment)) }, ports.domain)
-  requireSigner(ports, digest, signature, gateway)
+  requireSigner(digest, signature, gateway)
   if (!(await ports.chain.isActiveGateway(gateway))) {
     throw new IssuerError('UNKNOWN_GATEWAY', 'the registry has no such active gateway')
   }
-  ports.memory.gateways.remember(digest, signature, gateway)
   const { id, payment, sealChange } = await open(ports, sealedPayment)
   if (payment.enclave !== gateway) throw new IssuerError('BAD_PAYMENT', 'the payment is for another gateway')
   const keyset = keysetOf(ports, payment.keyset)
@@ -85,7 +85,7 @@ export async function reserve(ports: IssuerPorts, request: ReserveRequest): Prom
 /** Keeps a payment open for another while, up to a bound. Throws `IssuerError`. */
 export async function renew(ports: IssuerPorts, { payment, signature }: RenewRequest): Promise<RenewAnswer> {
   const { keyset, state } = find(ports, payment)
-  requireSigner(ports, hashRenew({ payment }, ports.domain), signature, state.gateway)
+  requireSigner(hashRenew({ payment }, ports.domain), signature, state.gateway)
   const writer = requireWriter(ports, keyset.id)
   const until = BigInt(Math.floor(ports.now()) + ports.policy.seconds)
   await writer.submit(keyset.id, (ledger) => ledger.decideRenew(payment, until))
@@ -96,7 +96,7 @@ export async function renew(ports: IssuerPorts, { payment, signature }: RenewReq
 export async function capture(ports: IssuerPorts, request: CaptureRequest): Promise<CaptureAnswer> {
   const { payment, fee, signature } = request
   const { keyset, state } = find(ports, payment)
-  requireSigner(ports, hashCapture({ payment, fee }, ports.domain), signature, state.gateway)
+  requireSigner(hashCapture({ payment, fee }, ports.domain), signature, state.gateway)
   if (!isRoundedFee(fee)) throw new IssuerError('BAD_REQUEST', 'expected a fee of at most five significant bits')
   const writer = requireWriter(ports, keyset.id)
   await captureFor(ports, writer, keyset, payment, fee)
@@ -256,7 +256,7 @@ function find(ports: IssuerPorts, payment: Hex): { keyset: IssuerKeyset; state: 
   throw new IssuerError('UNKNOWN_PAYMENT', 'no such payment was reserved here')
 }
 
-function requireSigner(ports: IssuerPorts, digest: Hex, signature: CompactSignature, expected: Hex): void {
-  if (ports.memory.gateways.isSigner(digest, signature, expected)) return
+function requireSigner(digest: Hex, signature: CompactSignature, expected: Hex): void {
+  if (isSigner(digest, signature, expected)) return
   throw new IssuerError('BAD_SIGNATURE', "expected the gateway's signature")
 }

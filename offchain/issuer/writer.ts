@@ -16,9 +16,10 @@
 import { strict as assert } from 'node:assert'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errorFields, type Logger } from '#node/log.ts'
+import { signDigest } from '#node/signatures.ts'
 import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { appendLeaf, EMPTY_EDGE, type LogEdge, rootOfEdge } from '#protocol/log/edge.ts'
-import { type SettlementDomain, signHead } from '#protocol/receipt/head.ts'
+import { hashHead, type SettlementDomain } from '#protocol/receipt/head.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import { type AdoptEntry, encodeEntry, entryLeaf, type KeysetEntry } from './entry.ts'
 import { IssuerError } from './issuerError.ts'
@@ -248,7 +249,7 @@ export class Writer {
     for (const { entry } of round) if (entry.type === 'capture') this.#fees += entry.fee
     const { enclave, domain, privateKey } = this.#options
     const stated = { enclave, size: BigInt(edge.size), root: toHex(rootOfEdge(edge)), fees: this.#fees }
-    return { ...stated, signature: signHead({ kind: 'earnings', ...stated }, domain, privateKey).signature }
+    return { ...stated, signature: signDigest(hashHead({ kind: 'earnings', ...stated }, domain), privateKey) }
   }
 
   #acknowledge(size: number): void {

@@ -39,6 +39,19 @@ test('reads base64 across its own block size', () => {
   }
 })
 
+test('takes exactly the base64 that is written the same again', () => {
+  const character = fc.constantFrom(...'ABQgwZaz019+/=-_ \n')
+  fc.assert(
+    fc.property(fc.array(character, { maxLength: 9 }), (characters) => {
+      const text = characters.join('')
+      const bytes = Buffer.from(text, 'base64')
+      if (bytes.toString('base64') === text) expect(fromBase64(text)).toEqual(new Uint8Array(bytes))
+      else expect(() => fromBase64(text)).toThrow(BytesError)
+    }),
+    { ...SEEDED, numRuns: 5_000 },
+  )
+})
+
 test('reads back an unsigned integer of any length that holds it', () => {
   fc.assert(
     fc.property(fc.bigInt({ min: 0n, max: 2n ** 80n - 1n }), (value) => {

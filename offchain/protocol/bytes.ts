@@ -35,12 +35,12 @@ export function equalSecret(a: Uint8Array, b: Uint8Array): boolean {
   return difference === 0
 }
 
-const HEX_DIGITS = '0123456789abcdef'
+const HEX_OF_BYTE = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 /** `bytes` as lower-case hex with a `0x` prefix. */
 export function toHex(bytes: Uint8Array): Hex {
   let text = ''
-  for (const byte of bytes) text += `${HEX_DIGITS[byte >> 4]}${HEX_DIGITS[byte & 15]}`
+  for (const byte of bytes) text += HEX_OF_BYTE[byte]
   return `0x${text}`
 }
 
@@ -52,8 +52,15 @@ export function fromHex(hex: string, lengthBytes?: number): Uint8Array<ArrayBuff
   if (lengthBytes !== undefined && bytes.length !== lengthBytes) {
     throw new BytesError('BAD_HEX', `expected ${lengthBytes} bytes of hex, got ${bytes.length}`)
   }
-  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(hex.slice(2 + 2 * i, 4 + 2 * i), 16)
+  for (let i = 0; i < bytes.length; i++) {
+    bytes[i] = (hexDigit(hex.charCodeAt(2 + 2 * i)) << 4) | hexDigit(hex.charCodeAt(3 + 2 * i))
+  }
   return bytes
+}
+
+/** The value of a hex digit, given as its character code: letters of either case have it, less nine, in their low four bits. */
+function hexDigit(charCode: number): number {
+  return (charCode & 0xf) + (charCode > 0x39 ? 9 : 0)
 }
 
 const utf8 = new TextEncoder()
@@ -83,16 +90,32 @@ export function toBase64(bytes: Uint8Array): string {
 
 /** Parses padded base64. Throws `BytesError` (`BAD_BASE64`) on malformed or non-canonical input. */
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
+  // What `atob` forgives: white space, missing padding, and bits of the last character that are no part of a byte.
+  const isCanonical =
+    text.length % 4 === 0 && (padding === 0 || endsOnByte(text.charCodeAt(text.length - padding - 1), padding))
   let binary: string
   try {
     binary = atob(text)
   } catch (cause) {
     throw new BytesError('BAD_BASE64', 'expected base64', { cause })
   }
-  const bytes = Uint8Array.from(binary, (char) => char.charCodeAt(0))
-  if (toBase64(bytes) !== text) throw new BytesError('BAD_BASE64', 'expected canonical, padded base64')
+  const length = (text.length / 4) * 3 - padding
+  if (!isCanonical || binary.length !== length) {
+    throw new BytesError('BAD_BASE64', 'expected canonical, padded base64')
+  }
+  const bytes = new Uint8Array(length)
+  for (let i = 0; i < length; i++) bytes[i] = binary.charCodeAt(i)
   return bytes
 }
+
+/** Whether the last character before one or two `=` has zeros in the two or four bits that belong to no byte. */
+function endsOnByte(charCode: number, padding: number): boolean {
+  const value = BASE64_ALPHABET.indexOf(String.fromCharCode(charCode))
+  return (value & (padding === 1 ? 0b11 : 0b1111)) === 0
+}
+
+const BASE64_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
 
 /** `value` as `lengthBytes` big-endian bytes. Throws `BytesError` (`OUT_OF_RANGE`) when it does not fit. */
 export function encodeUint(value: bigint, lengthBytes: number): Uint8Array<ArrayBuffer> {

@@ -5,14 +5,15 @@
  * neighbour's fee from two of them. The enclave keeps the tree's right edge, and the leaves its operator has not stored yet.
  * @module
  */
+import { signDigest } from '#node/signatures.ts'
 import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { appendLeaf, EMPTY_EDGE, type LogEdge, pathsFromEdge, rootOfEdge } from '#protocol/log/edge.ts'
 import {
   type CompactSignature,
   type EarningsHead,
+  hashHead,
   type SettlementDomain,
   type SignedHead,
-  signHead,
 } from '#protocol/receipt/head.ts'
 
 /** A receipt's place: its index, and the signed head and path that prove it. */
@@ -98,7 +99,7 @@ export class ReceiptLog {
       root: toHex(rootOfEdge(this.#edge)),
       fees: this.#fees,
     }
-    this.#earnings = signHead(head, domain, privateKey)
+    this.#earnings = { head, signature: signDigest(hashHead(head, domain), privateKey) }
   }
 
   /** The newest earnings head, and the leaves from `from` up to it, at most `leavesMax`. Throws `ReceiptLogError` (`FORGOTTEN`). */
@@ -127,7 +128,8 @@ export class ReceiptLog {
       for (const leaf of leaves) edge = appendLeaf(edge, leaf)
       const { enclave, domain, privateKey } = this.#options
       const root = toHex(rootOfEdge(edge))
-      const { signature } = signHead({ kind: 'log', enclave, size: BigInt(edge.size), root }, domain, privateKey)
+      const head = { kind: 'log', enclave, size: BigInt(edge.size), root } as const
+      const signature = signDigest(hashHead(head, domain), privateKey)
       const paths = pathsFromEdge(before, leaves)
       this.#edge = edge
       this.#kept.push(...leaves)
