@@ -3,7 +3,7 @@ import { joinBytes } from '#protocol/bytes.ts'
 import { feeRoundedUp, type PricedModel, type Usage } from '#protocol/prices.ts'
 import type { Salts } from '#protocol/receipt/commitment.ts'
 import type { Outcome } from '#protocol/receipt/receipt.ts'
-import type { ChatEvent } from './backends/backend.ts'
+import { type AnswerEvent, saysSomething } from './backends/backend.ts'
 
 export type AnswerContext = {
   readonly model: PricedModel
@@ -25,9 +25,10 @@ const OUTCOME_OF_REASON: Readonly<Record<string, Outcome>> = {
 
 export class AnswerRecord {
   readonly context: AnswerContext
-  readonly #body: Uint8Array[] = []
+  #body: Uint8Array[] = []
+  #bodyBytes = 0
   #usage: Usage | undefined
-  #deltas = 0
+  #pieces = 0
   contentType = 'application/json'
   outcome: Outcome = 'cut'
   /** The most that may be charged: what the client's payment allows. */
@@ -39,9 +40,9 @@ export class AnswerRecord {
     this.context = context
   }
 
-  /** Whether any of the answer was produced. */
-  get hasOutput(): boolean {
-    return this.#deltas > 0
+  /** Pieces of text, tool calls and the like. */
+  get pieces(): number {
+    return this.#pieces
   }
 
   /** The exact bytes of the response's body so far. */
@@ -49,12 +50,16 @@ export class AnswerRecord {
     return joinBytes(this.#body)
   }
 
+  get bodyBytes(): number {
+    return this.#bodyBytes
+  }
+
   /**
    * What was used. Before the model server said so, only the pieces that were produced are counted, and the prompt not at all: the
    * rounding favours the client who left.
    */
   get usage(): Usage {
-    return this.#usage ?? { promptTokens: 0, completionTokens: this.#deltas }
+    return this.#usage ?? { promptTokens: 0, completionTokens: this.#pieces }
   }
 
   /** The fee in units: what the usage costs, and no more than was paid for. */
@@ -63,11 +68,13 @@ export class AnswerRecord {
     return this.feeMax !== undefined && fee > this.feeMax ? this.feeMax : fee
   }
 
-  note(event: ChatEvent): void {
+  note(event: AnswerEvent): void {
     if (event.kind === 'usage') {
       this.#usage = { promptTokens: event.promptTokens, completionTokens: event.completionTokens }
     } else if (event.kind === 'delta') {
-      if (saysSomething(event.raw.delta)) this.#deltas++
+      if (saysSomething(event.raw)) this.#pieces++
+    } else if (event.kind === 'embedding') {
+      this.outcome = 'complete'
     } else if (event.choice === 0) {
       this.outcome = OUTCOME_OF_REASON[event.reason] ?? 'complete'
     }
@@ -75,11 +82,12 @@ export class AnswerRecord {
 
   append(bytes: Uint8Array): Uint8Array {
     this.#body.push(bytes)
+    this.#bodyBytes += bytes.length
     return bytes
   }
-}
 
-/** Text, a tool call or the like; the piece that only names the role is none. */
-function saysSomething(delta: Readonly<Record<string, unknown>>): boolean {
-  return Object.entries(delta).some(([key, part]) => key !== 'role' && part !== null && part !== '')
+  /** Lets go of the body, which the receipt commits to. */
+  forget(): void {
+    this.#body = []
+  }
 }

@@ -9,10 +9,14 @@ import {
   ListenSchema,
 } from '#node/enclave/config.ts'
 import type { TickPolicy } from '#node/enclave/receiptLog.ts'
+import { KEY_OVERLAP_SECONDS } from '#node/enclave/sealingKeys.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { type PriceList, PriceListSchema } from '#protocol/prices.ts'
 import type { ClaimSource } from '#protocol/receipt/receipt.ts'
 import { address, hash, type Schema } from '#protocol/wire/json.ts'
+import { CAPABILITIES, type Capability } from './backends/backend.ts'
+import { MODEL_SERVERS, type ModelServer } from './backends/modelServers.ts'
+import { GATEWAY_LIMITS, type GatewayLimits, GatewayLimitsSchema } from './limits.ts'
 
 export type GatewayConfig = {
   /** Where relays reach it. */
@@ -21,6 +25,8 @@ export type GatewayConfig = {
   readonly agentListen: Listen
   readonly chain: EnclaveChain
   readonly attester: AttesterConfig
+  /** How long requests still open with sealing keys that were replaced, in seconds. */
+  readonly keyOverlapSeconds: number
   readonly backends: readonly BackendConfig[]
   readonly prices: PriceList
   /** Whose credits it takes. Without an issuer its answers cost nothing to the client, and nothing clears for it. */
@@ -31,10 +37,11 @@ export type GatewayConfig = {
 
 export type BackendConfig =
   /** The demo model in this process; another GGUF file by `modelPath`. */
-  | { readonly kind: 'embedded'; readonly modelPath?: string }
+  | { readonly kind: 'embedded'; readonly modelPath?: string; readonly answersMax?: number }
   /**
    * Any OpenAI-compatible server, by its base URL with the version. `source` says who vouches for the model: "measured" for a server inside
-   * the same image on loopback, "proxied" for an https host, "operator" otherwise. The key is read from `apiKeyFile`.
+   * the same image on loopback, "proxied" for an https host, "operator" otherwise. The key is read from `apiKeyFile`. `server` says which
+   * parameters it honours, the lists beside it where this one differs; what it does not is refused. `answersMax` bounds what it works on at once.
    */
   | {
       readonly kind: 'openai'
@@ -42,7 +49,12 @@ export type BackendConfig =
       readonly models: readonly UpstreamModelConfig[]
       readonly source: ClaimSource
       readonly apiKeyFile?: string
+      readonly server?: ModelServer
+      readonly acceptedParameters?: readonly string[]
+      readonly refusedParameters?: readonly string[]
       readonly cacheFields?: boolean
+      readonly idleTimeoutMs?: number
+      readonly answersMax?: number
     }
 
 export type IssuerConfig = {
@@ -58,43 +70,40 @@ export type UpstreamModelConfig = {
   readonly name: string
   readonly upstreamName?: string
   readonly contextTokens?: number
-}
-
-export type GatewayLimits = {
-  /** Largest inner request body, in bytes. */
-  readonly requestBytesMax: number
-  /** Answers under way at once. */
-  readonly answersMax: number
-  /** Leaves kept for an operator agent that does not come. */
-  readonly leavesKeptMax: number
-  /** Encapsulated keys remembered against replay, per key. */
-  readonly replaysMax: number
-  /** How far the date of a request may be from ours, in seconds. */
-  readonly dateWindowSeconds: number
-}
-
-export const GATEWAY_LIMITS: GatewayLimits = {
-  requestBytesMax: 16 * 1024 * 1024,
-  answersMax: 256,
-  leavesKeptMax: 1_000_000,
-  replaysMax: 1_000_000,
-  dateWindowSeconds: 300,
+  /** Default: chat, and completions except from a server of the kind "openai". */
+  readonly serves?: readonly Capability[]
 }
 
 const positive = v.pipe(v.number(), v.integer(), v.minValue(1))
 const name = v.pipe(v.string(), v.minLength(1), v.maxLength(128))
 const backend: Schema<BackendConfig> = v.variant('kind', [
-  v.object({ kind: v.literal('embedded'), modelPath: v.exactOptional(v.string()) }),
+  v.object({
+    kind: v.literal('embedded'),
+    modelPath: v.exactOptional(v.string()),
+    answersMax: v.exactOptional(positive),
+  }),
   v.object({
     kind: v.literal('openai'),
     url: v.pipe(v.string(), v.url()),
     models: v.pipe(
-      v.array(v.object({ name, upstreamName: v.exactOptional(name), contextTokens: v.exactOptional(positive) })),
+      v.array(
+        v.object({
+          name,
+          upstreamName: v.exactOptional(name),
+          contextTokens: v.exactOptional(positive),
+          serves: v.exactOptional(v.pipe(v.array(v.picklist(CAPABILITIES)), v.minLength(1))),
+        }),
+      ),
       v.minLength(1),
     ),
     source: v.picklist(['measured', 'proxied', 'operator']),
     apiKeyFile: v.exactOptional(v.string()),
+    server: v.exactOptional(v.picklist(MODEL_SERVERS)),
+    acceptedParameters: v.exactOptional(v.array(name)),
+    refusedParameters: v.exactOptional(v.array(name)),
     cacheFields: v.exactOptional(v.boolean()),
+    idleTimeoutMs: v.exactOptional(positive),
+    answersMax: v.exactOptional(positive),
   }),
 ])
 
@@ -103,6 +112,7 @@ export const GatewayConfigSchema: Schema<GatewayConfig> = v.object({
   agentListen: ListenSchema,
   chain: EnclaveChainSchema,
   attester: AttesterConfigSchema,
+  keyOverlapSeconds: v.optional(positive, KEY_OVERLAP_SECONDS),
   backends: v.pipe(v.array(backend), v.minLength(1), v.maxLength(64)),
   prices: PriceListSchema,
   issuer: v.exactOptional(
@@ -113,14 +123,5 @@ export const GatewayConfigSchema: Schema<GatewayConfig> = v.object({
     }),
   ),
   tick: v.optional(v.object({ receipts: positive, seconds: positive }), { receipts: 1, seconds: 1 }),
-  limits: v.optional(
-    v.object({
-      requestBytesMax: positive,
-      answersMax: positive,
-      leavesKeptMax: positive,
-      replaysMax: positive,
-      dateWindowSeconds: positive,
-    }),
-    GATEWAY_LIMITS,
-  ),
+  limits: v.optional(GatewayLimitsSchema, GATEWAY_LIMITS),
 })

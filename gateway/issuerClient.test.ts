@@ -1,4 +1,5 @@
 /** A gateway before several issuers of which one writes: real seals and evidence, and answers as each test says. @module */
+import { setTimeout } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createDevelopmentAttester } from '#node/attesters/development.ts'
 import { createDevelopmentRoot, pinDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
@@ -31,12 +32,21 @@ afterEach(async () => {
   for (const close of closers.splice(0)) await close()
 })
 
-type Scripted = { readonly url: string; readonly enclave: Hex; says: 'yes' | IssuerErrorCode; asked: number }
+type Scripted = {
+  readonly url: string
+  readonly enclave: Hex
+  /** Changes its sealing keys; the old ones open nothing more. */
+  readonly changeKeys: () => Promise<void>
+  says: 'yes' | IssuerErrorCode
+  asked: number
+}
+
+const OVERLAP_SECONDS = 0.01
 
 /** An issuer that answers every capture alike. */
 async function startIssuer(says: Scripted['says']): Promise<Scripted> {
   const attester = createDevelopmentAttester({ pcrs: new Map([[0, new Uint8Array(48).fill(1)]]), root, now: Date.now })
-  const enclave = await bootEnclave('issuer', BINDING, attester, suites)
+  const enclave = await bootEnclave('issuer', BINDING, attester, suites, OVERLAP_SECONDS)
   await enclave.renewEvidence(new Uint8Array(32))
   const sealed = createSealedServer({
     keys: enclave.keys,
@@ -53,7 +63,12 @@ async function startIssuer(says: Scripted['says']): Promise<Scripted> {
   const server = await startServer(app, { host: '127.0.0.1', port: 0 })
   closers.push(() => server.close(0))
   const id = enclave.statement.enclave.toLowerCase() as Hex
-  const issuer: Scripted = { url: server.url, enclave: id, says, asked: 0 }
+  const changeKeys = async () => {
+    const [old] = enclave.keys.configs()
+    await enclave.useKeys((await enclave.nextKeys()).hash)
+    while (old !== undefined && enclave.keys.get(old.keyId) !== undefined) await setTimeout(1)
+  }
+  const issuer: Scripted = { url: server.url, enclave: id, changeKeys, says, asked: 0 }
   return issuer
 }
 
@@ -94,6 +109,16 @@ describe('a gateway with several issuers', () => {
     other.says = 'yes'
     await both.capture(PAYMENT, 7n)
     expect(both.enclave).toBe(other.enclave)
+  })
+
+  it('notices that one has other keys, without losing the request', async () => {
+    const writer = await startIssuer('yes')
+    const client = connect(writer.url)
+    for (let i = 1; i <= 3; i++) {
+      expect(await client.capture(PAYMENT, 7n)).toEqual({ fee: 7n })
+      expect(writer.asked).toBe(i)
+      await writer.changeKeys()
+    }
   })
 
   it('takes the word of the writer: what it refuses for good is asked of nobody else', async () => {

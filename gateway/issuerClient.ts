@@ -9,6 +9,7 @@ import { callSealed } from '#node/sealing/sealedCall.ts'
 import { signDigest } from '#node/signatures.ts'
 import { decodeUtf8, encodeUtf8, type Hex, toBase64, toHex } from '#protocol/bytes.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
+import { bindsKeyConfigs } from '#protocol/evidence/keyAnnouncement.ts'
 import { ENCLAVE_ROLE, verifyStatement } from '#protocol/evidence/statement.ts'
 import { verifyNitroEvidence } from '#protocol/evidence/verifyEvidence.ts'
 import { keccak256 } from '#protocol/hash.ts'
@@ -70,7 +71,7 @@ const TIMEOUT_MS = 15_000
 const DOCUMENT_BYTES_MAX = 65_536
 /** The issuer renews its document hourly; ours may be read a little after its end. */
 const EVIDENCE_AGE_SECONDS_MAX = 7_200n
-const CHECKED_FOR_SECONDS = 3_600
+const CHECKED_FOR_SECONDS = 600
 
 /** Refusals of an issuer that is not the writer, or that the payment was not sealed to: another one may take it. */
 const ASK_ANOTHER: ReadonlySet<string> = new Set([
@@ -83,7 +84,7 @@ const ASK_ANOTHER: ReadonlySet<string> = new Set([
 
 type Checked = { readonly enclave: Hex; readonly config: KeyConfig; readonly until: number }
 
-/** Connects when first used; an issuer is checked again every hour, and when it stops opening what is sealed to it. */
+/** Connects when first used; an issuer is checked again every ten minutes, and when it stops opening what is sealed to it. */
 export function createIssuerClient(options: IssuerClientOptions): IssuerClient {
   const domain: IssuerDomain = { chainId: options.chain.chainId, vault: options.chain.vault }
   const peers = options.urls.map((url) => createPeer(options, url))
@@ -147,22 +148,28 @@ function createPeer(options: IssuerClientOptions, base: string): Peer {
     if (checked === undefined || checked.until < options.nowSeconds()) checked = await checkIssuer(options, base)
     return checked
   }
+  const url = new URL('/gateway', base).href
+  const ask = async (request: { method: 'POST'; path: string; body: Uint8Array }): Promise<WholeAnswer> => {
+    const { config } = await check()
+    try {
+      return await callSealed({ suites: options.suites, url, config, timeoutMs: TIMEOUT_MS }, request)
+    } catch (error) {
+      checked = undefined
+      throw error
+    }
+  }
   return {
     get enclave() {
       return checked?.enclave
     },
     async call(path, body, schema) {
-      const { config } = await check()
-      const url = new URL('/gateway', base).href
-      let answer: WholeAnswer
-      try {
-        const request = { method: 'POST' as const, path, body: encodeUtf8(toJson(body)) }
-        answer = await callSealed({ suites: options.suites, url, config, timeoutMs: TIMEOUT_MS }, request)
-      } catch (error) {
-        // It may have been restarted with other keys.
-        checked = undefined
+      const request = { method: 'POST' as const, path, body: encodeUtf8(toJson(body)) }
+      const wasChecked = checked !== undefined
+      const answer = await ask(request).catch((error: unknown) => {
+        // It has other keys by now, or was restarted with others: that is seen at once, and costs nobody their request.
+        if (wasChecked && error instanceof AppError && error.code === 'NOT_OPENED') return ask(request)
         throw error
-      }
+      })
       const text = decodeUtf8(answer.body)
       if (answer.status === 200) return parseJson(schema, text, `issuer answer of ${path}`)
       const { error } = parseJson(ApiErrorSchema, text, 'issuer error')
@@ -175,7 +182,7 @@ async function checkIssuer(options: IssuerClientOptions, url: string): Promise<C
   const { chainId, registry } = options.chain
   const evidenceText = decodeUtf8(await fetchDocument(new URL('/evidence', url)))
   const keyBytes = await fetchDocument(new URL('/ohttp-keys', url))
-  const { statement, document } = parseJson(PublicEvidenceSchema, evidenceText, 'issuer evidence')
+  const { statement, document, announcement } = parseJson(PublicEvidenceSchema, evidenceText, 'issuer evidence')
   const verdict = verifyNitroEvidence(
     document,
     {
@@ -190,7 +197,8 @@ async function checkIssuer(options: IssuerClientOptions, url: string): Promise<C
   const isBound = verifyStatement(verdict.evidence.userData, { ...statement, role }, { chainId, registry }).ok
   const isOurs = statement.role === 'issuer' && statement.chainId === chainId && statement.registry === registry
   if (!isBound || !isOurs) throw refuse('its evidence does not bind it as an issuer on this chain')
-  if (statement.keyConfigs !== toHex(keccak256(keyBytes))) throw refuse('it serves other keys than its evidence binds')
+  const isKeyBound = bindsKeyConfigs(statement, announcement, keyBytes, { chainId, registry })
+  if (!isKeyBound) throw refuse('it serves other keys than its evidence binds')
   const configs = parseKeyConfigList(keyBytes)
   const config = configs.find(({ kemId }) => kemId === KEM_X_WING) ?? configs[0]
   if (config === undefined) throw refuse('it offers no key that this gateway knows')

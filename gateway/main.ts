@@ -24,7 +24,7 @@ await runRole('gateway', GatewayConfigSchema, async (config, log) => {
   const models = openModels(config.backends, config.prices)
   const suites = createNodeSuites()
   const attester = await openAttester(config.attester, chain.chainId, 'gateway')
-  const enclave = await bootEnclave('gateway', chain, attester, suites)
+  const enclave = await bootEnclave('gateway', chain, attester, suites, config.keyOverlapSeconds)
   const receipts = new ReceiptLog({
     enclave: enclave.statement.enclave,
     privateKey: enclave.privateKey,
@@ -44,7 +44,7 @@ await runRole('gateway', GatewayConfigSchema, async (config, log) => {
     priceList,
     ...(payments === undefined ? {} : { payments }),
     issuer: createReceiptIssuer(enclave.statement, priceList, receipts),
-    answersMax: limits.answersMax,
+    limits,
     refusesBecause: () => {
       if (isDraining) return 'the gateway is stopping: try another one'
       return receipts.hasRoom ? undefined : "the gateway's operator does not fetch its log: try another one"

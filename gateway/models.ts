@@ -2,19 +2,29 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { AppError } from '#node/appError.ts'
-import type { PriceList } from '#protocol/prices.ts'
-import type { Backend } from './backends/backend.ts'
+import type { PricedModel, PriceList } from '#protocol/prices.ts'
+import type { Backend, BackendModel } from './backends/backend.ts'
 import { createEmbeddedBackend } from './backends/embedded/embeddedBackend.ts'
 import { createOpenaiBackend } from './backends/openai.ts'
 import type { BackendConfig } from './config.ts'
-import type { ServedModel } from './target.ts'
+import { Slots } from './slots.ts'
+
+export type ServedModel = {
+  readonly backend: Backend
+  readonly model: BackendModel
+  readonly price: PricedModel
+  /** Places of the backend, which its models share; undefined for as many as the gateway has. */
+  readonly slots?: Slots
+}
 
 /** Starts every backend and pairs its models with their prices. Throws `AppError` (`BAD_CONFIG`) for a mistake in the configuration. */
 export function openModels(backends: readonly BackendConfig[], prices: PriceList): Map<string, ServedModel> {
   const served = new Map<string, ServedModel>()
   for (const config of backends) {
     const backend = openBackend(config)
-    for (const { name, claim } of backend.models) {
+    const slots = config.answersMax === undefined ? {} : { slots: new Slots(config.answersMax) }
+    for (const model of backend.models) {
+      const { name, claim } = model
       const price = prices.models.find((entry) => entry.model === name)
       if (price === undefined) throw new AppError('BAD_CONFIG', `the price list has no price for the model ${name}`)
       if (served.has(name)) throw new AppError('BAD_CONFIG', `two backends serve a model called ${name}`)
@@ -25,7 +35,7 @@ export function openModels(backends: readonly BackendConfig[], prices: PriceList
           `the price list claims ${price.source} for ${name}, but its backend can only claim ${claim.source}`,
         )
       }
-      served.set(name, { backend, price })
+      served.set(name, { backend, model, price, ...slots })
     }
   }
   const unserved = prices.models.find((entry) => !served.has(entry.model))
@@ -41,14 +51,12 @@ function openBackend(config: BackendConfig): Backend {
         ? createEmbeddedBackend({ claim: { source: 'measured' } })
         : createEmbeddedBackend({ modelPath: config.modelPath, claim: { source: 'operator' } })
     }
-    const { url, models, source, apiKeyFile, cacheFields } = config
+    const { source, apiKeyFile, kind: _, answersMax: __, ...options } = config
     return createOpenaiBackend({
-      url,
-      models,
+      ...options,
       claim: source,
       randomBytes: (length) => new Uint8Array(randomBytes(length)),
       ...(apiKeyFile === undefined ? {} : { apiKey: readFileSync(apiKeyFile, 'utf8').trim() }),
-      ...(cacheFields === undefined ? {} : { cacheFields }),
     })
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : 'unknown'

@@ -12,8 +12,10 @@ import { decodeUtf8, encodeUtf8, type Hex } from '#protocol/bytes.ts'
 import { serializePriceList } from '#protocol/prices.ts'
 import { CHANGE_TRAILER, formatSealed, PAYMENT_FIELD } from '#protocol/wire/paymentField.ts'
 import { parseReceiptMessage, RECEIPT_TRAILER } from '#protocol/wire/receiptFile.ts'
-import { type Backend, BackendError, type ChatEvent } from './backends/backend.ts'
+import type { AnswerEvent, Backend } from './backends/backend.ts'
+import { BackendError } from './backends/backendError.ts'
 import { type IssuerClient, IssuerRefusal } from './issuerClient.ts'
+import { TARGET_LIMITS } from './limits.ts'
 import { createPayments, type Payments } from './payment.ts'
 import { createReceiptIssuer } from './receiptIssuer.ts'
 import { createTarget } from './target.ts'
@@ -80,11 +82,11 @@ beforeEach(() => {
   model = { begun: 0, aborted: 0 }
 })
 
-function say(content: string): ChatEvent {
+function say(content: string): AnswerEvent {
   return { kind: 'delta', choice: 0, content, raw: { index: 0, delta: { content }, finish_reason: null } }
 }
 
-async function* speak(signal: AbortSignal): AsyncGenerator<ChatEvent> {
+async function* speak(signal: AbortSignal): AsyncGenerator<AnswerEvent> {
   model.begun++
   signal.addEventListener('abort', () => model.aborted++)
   yield say('Hello')
@@ -92,9 +94,10 @@ async function* speak(signal: AbortSignal): AsyncGenerator<ChatEvent> {
   yield { kind: 'usage', promptTokens: 5, completionTokens: 7, reported: true }
 }
 
-function startTarget(chat: (signal: AbortSignal) => AsyncGenerator<ChatEvent> = speak) {
+function startTarget(chat: (signal: AbortSignal) => AsyncGenerator<AnswerEvent> = speak) {
+  const served = { name: 'demo', claim: { source: 'operator' }, serves: ['chat'], contextTokens: 128 } as const
   const backend: Backend = {
-    models: [{ name: 'demo', claim: { source: 'operator' }, contextTokens: 128 }],
+    models: [served],
     chat: (_, signal) => chat(signal),
   }
   const log = new ReceiptLog({
@@ -105,11 +108,11 @@ function startTarget(chat: (signal: AbortSignal) => AsyncGenerator<ChatEvent> = 
     leavesKeptMax: 100,
   })
   return createTarget({
-    models: new Map([['demo', { backend, price: PRICE }]]),
+    models: new Map([['demo', { backend, model: served, price: PRICE }]]),
     priceList: PRICE_LIST,
     issuer: createReceiptIssuer(enclave.statement, PRICE_LIST, log),
     payments,
-    answersMax: 4,
+    limits: { ...TARGET_LIMITS, answersMax: 4 },
     refusesBecause: () => undefined,
     nowSeconds: () => 1_800_000_000,
   })
@@ -175,7 +178,7 @@ describe('a paid answer', () => {
   })
 
   it('is never charged more than its payment allows', async () => {
-    async function* much(): AsyncGenerator<ChatEvent> {
+    async function* much(): AsyncGenerator<AnswerEvent> {
       yield { kind: 'usage', promptTokens: 100_000, completionTokens: 100_000, reported: true }
     }
     issuer.maximumFee = 992n
@@ -243,7 +246,7 @@ describe('a request is refused inside the seal', () => {
 
   it('with a payment that pays for another answer already, however often it is sent', async () => {
     const release = Promise.withResolvers<void>()
-    async function* slow(): AsyncGenerator<ChatEvent> {
+    async function* slow(): AsyncGenerator<AnswerEvent> {
       await release.promise
       yield* speak(new AbortController().signal)
     }
@@ -270,7 +273,7 @@ describe('a request is refused inside the seal', () => {
 
 describe('credits come back', () => {
   it('when the model refuses, and when it fails before its first word', async () => {
-    async function* refusing(): AsyncGenerator<ChatEvent> {
+    async function* refusing(): AsyncGenerator<AnswerEvent> {
       if (model.begun === 0) throw new BackendError(400, 'INVALID_REQUEST', 'invalid_request_error', 'no')
       yield say('never')
     }
@@ -280,7 +283,7 @@ describe('credits come back', () => {
   })
 
   it.each([false, true])('when it fails in the middle (stream: %s)', async (stream) => {
-    async function* failing(): AsyncGenerator<ChatEvent> {
+    async function* failing(): AsyncGenerator<AnswerEvent> {
       yield say('Hel')
       throw new BackendError(502, 'UPSTREAM_CUT', 'server_error', 'cut')
     }
@@ -292,7 +295,7 @@ describe('credits come back', () => {
   })
 
   it('but what was produced is charged to a client that leaves', async () => {
-    async function* endless(signal: AbortSignal): AsyncGenerator<ChatEvent> {
+    async function* endless(signal: AbortSignal): AsyncGenerator<AnswerEvent> {
       while (!signal.aborted) {
         yield say('on ')
         await sleep(1)

@@ -60,14 +60,14 @@ function wait(ms: number): Promise<void> {
 }
 
 /** Runs a reading on fake time, so that ticks cost none. */
-async function onFakeTime<T>(run: () => Promise<T>): Promise<T> {
+async function onFakeTime<T>(run: () => Promise<T>, stepMs = TICK_MS): Promise<T> {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] })
   let isDone = false
   const result = run().finally(() => {
     isDone = true
   })
   result.catch(() => undefined)
-  while (!isDone) await vi.advanceTimersByTimeAsync(TICK_MS)
+  while (!isDone) await vi.advanceTimersByTimeAsync(stepMs)
   vi.useRealTimers()
   return result
 }
@@ -110,6 +110,133 @@ describe('balanced', () => {
     const events = [event(20), event(30)]
     expect(await collect(shapeEvents(slowSource(events), 'balanced'))).toHaveLength(2)
     expect(await collect(shapeEvents(source([]), 'balanced'))).toEqual([])
+  })
+})
+
+describe('balanced cells that follow one another', () => {
+  /** The events at the milliseconds named, and then the end after `endMs`. Answers each cell's bytes of events and the time at which it came. */
+  function timesOf(
+    schedule: readonly (readonly [atMs: number, bytes: number])[],
+    endMs: number,
+  ): Promise<[number, number][]> {
+    return onFakeTime(async () => {
+      const begun = performance.now()
+      const now = (): number => performance.now() - begun
+      async function* scheduled(): AsyncGenerator<Uint8Array> {
+        for (const [atMs, bytes] of schedule) {
+          if (atMs > now()) await wait(atMs - now())
+          yield event(bytes)
+        }
+        if (endMs > now()) await wait(endMs - now())
+      }
+      const times: [number, number][] = []
+      for await (const cell of shapeEvents(scheduled(), 'balanced')) times.push([now(), strip(cell).length])
+      return times
+    }, 1)
+  }
+
+  test('leave at once while they are the first two: a role, and the first token', async () => {
+    expect(
+      await timesOf(
+        [
+          [0, 50],
+          [1, 60],
+          [2, 70],
+        ],
+        500,
+      ),
+    ).toEqual([
+      [0, 50],
+      [1, 60],
+      [11, 70],
+    ])
+  })
+
+  test('share what comes within ten milliseconds', async () => {
+    const events = Array.from({ length: 40 }, (_, i) => [i, 20] as const)
+    const times = await timesOf(events, 500)
+    expect(times.slice(0, 2)).toEqual([
+      [0, 20],
+      [1, 20],
+    ])
+    // Ten events each, and in the last what was left.
+    expect(times.slice(2).map(([atMs]) => atMs)).toEqual([11, 21, 31, 41])
+    expect(times.reduce((sum, [, bytes]) => sum + bytes, 0)).toBe(40 * 20)
+  })
+
+  test('do not wait when they are full', async () => {
+    const times = await timesOf(
+      [
+        [0, 50],
+        [1, 50],
+        [3, 2_000],
+        [5, 2_094],
+        [6, 3 * CELL],
+      ],
+      500,
+    )
+    expect(times).toEqual([
+      [0, 50],
+      [1, 50],
+      [5, CELL],
+      [6, CELL],
+      [6, CELL],
+      [6, CELL],
+    ])
+  })
+
+  test('do not wait after a silence', async () => {
+    expect(
+      await timesOf(
+        [
+          [0, 50],
+          [1, 50],
+          [100, 50],
+          [101, 50],
+          [200, 50],
+        ],
+        500,
+      ),
+    ).toEqual([
+      [0, 50],
+      [1, 50],
+      [100, 50],
+      [110, 50],
+      [200, 50],
+    ])
+  })
+
+  test('do not wait for the end either', async () => {
+    expect(
+      await timesOf(
+        [
+          [0, 50],
+          [1, 50],
+          [3, 70],
+        ],
+        4,
+      ),
+    ).toEqual([
+      [0, 50],
+      [1, 50],
+      [4, 70],
+    ])
+  })
+
+  test('do not keep a failure waiting', async () => {
+    async function* failing(): AsyncGenerator<Uint8Array> {
+      for (let i = 0; i < 3; i++) {
+        yield event(100)
+        await wait(1)
+      }
+      throw new Error('upstream cut')
+    }
+    const failedAt = await onFakeTime(async () => {
+      const begun = performance.now()
+      await collect(shapeEvents(failing(), 'balanced')).catch(() => undefined)
+      return performance.now() - begun
+    }, 1)
+    expect(failedAt).toBe(3)
   })
 })
 

@@ -5,25 +5,31 @@ import { cellClass, fillerComment, type PaddingMode, TICK_MS } from '#protocol/s
 /** Bytes a model may be ahead of its reader before it has to wait. */
 const QUEUE_BYTES_MAX = 262_144
 
+/**
+ * Time between two cells of `balanced` mode that are not full, in milliseconds: nobody reads faster, and a cell for every token of a fast
+ * model would be twenty times its bytes and ten times the work. An event after a longer silence leaves at once, and so does the end.
+ */
+const MERGE_MS = 10
+
+/** The first cells of `balanced` mode do not wait: model servers often send the role first, and the first token right behind it. */
+const CELLS_AT_ONCE = 2
+
 /** `events` in the shape of `mode`. Every piece of `events` must end at the end of an event. Stopping it stops `events`. */
 export function shapeEvents(events: AsyncIterable<Uint8Array>, mode: PaddingMode): AsyncIterable<Uint8Array> {
   if (mode === 'off') return events
-  return shapeCells(events, mode === 'private' ? TICK_MS : undefined)
+  return shapeCells(events, mode === 'private' ? new Ticks(TICK_MS) : new Merging(MERGE_MS))
 }
 
-async function* shapeCells(events: AsyncIterable<Uint8Array>, tickMs: number | undefined): AsyncGenerator<Uint8Array> {
+async function* shapeCells(events: AsyncIterable<Uint8Array>, pace: Pace): AsyncGenerator<Uint8Array> {
   const queue = new CellQueue(CONTENT_BYTES_PER_CHUNK)
   // Never rejects: a failure reaches the reader through the queue.
   const pumping = pump(events, queue)
-  const ticks = tickMs === undefined ? undefined : new Ticks(tickMs)
   let cells = 0
   try {
     for (;;) {
-      await (ticks === undefined ? queue.untilReady() : ticks.next())
+      await pace.next(queue)
       if (queue.failure !== undefined) throw queue.failure.cause
-      // The cells that fill the class come on ticks too: sent at once, they would tell when the answer really ended.
-      const isFilled = ticks === undefined || cells === cellClass(cells)
-      if (queue.isEmpty && queue.isEnded && isFilled) break
+      if (queue.isEmpty && queue.isEnded && pace.mayEndAfter(cells)) break
       cells++
       yield queue.takeCell()
     }
@@ -37,7 +43,8 @@ async function pump(events: AsyncIterable<Uint8Array>, queue: CellQueue): Promis
   try {
     for await (const piece of events) {
       queue.put(piece)
-      await queue.untilRoom(QUEUE_BYTES_MAX)
+      // Asked first, because waiting for nothing costs as much as all the rest that is done for an event.
+      if (queue.bytes > QUEUE_BYTES_MAX) await queue.untilRoom(QUEUE_BYTES_MAX)
       if (queue.isStopped) return
     }
     queue.end()
@@ -46,8 +53,41 @@ async function pump(events: AsyncIterable<Uint8Array>, queue: CellQueue): Promis
   }
 }
 
+/** When the next cell leaves. */
+interface Pace {
+  /** Resolves when it is time, and at once when the source has failed. */
+  next(queue: CellQueue): Promise<void>
+  /** Whether an answer may be over after so many cells. */
+  mayEndAfter(cells: number): boolean
+}
+
+/** As soon as there is something to say; when cells follow one another, only full ones or one in `windowMs`. */
+class Merging implements Pace {
+  readonly #windowMs: number
+  #atOnce = CELLS_AT_ONCE
+  #lastMs = 0
+
+  constructor(windowMs: number) {
+    this.#windowMs = windowMs
+  }
+
+  async next(queue: CellQueue): Promise<void> {
+    await queue.untilBytes(1)
+    if (this.#atOnce > 0) this.#atOnce--
+    else {
+      const waitMs = this.#lastMs + this.#windowMs - performance.now()
+      if (waitMs > 0) await queue.untilBytes(CONTENT_BYTES_PER_CHUNK, waitMs)
+    }
+    this.#lastMs = performance.now()
+  }
+
+  mayEndAfter(): boolean {
+    return true
+  }
+}
+
 /** A steady beat. Ticks missed while the reader was slow are left out, not made up for. */
-class Ticks {
+class Ticks implements Pace {
   readonly #periodMs: number
   #dueAt = performance.now()
 
@@ -60,15 +100,21 @@ class Ticks {
     const waitMs = this.#dueAt - performance.now()
     await new Promise((resolve) => setTimeout(resolve, waitMs))
   }
+
+  /** The cells that fill the class come on ticks too: sent at once, they would tell when the answer really ended. */
+  mayEndAfter(cells: number): boolean {
+    return cells === cellClass(cells)
+  }
 }
 
 /** Bytes between the model and the cells, with the waiting on both sides. */
 class CellQueue {
   readonly #cellBytes: number
   #parts: Uint8Array[] = []
-  #bytes = 0
   #wakeReader: (() => void) | undefined
+  #readerNeedsBytes = 0
   #wakeWriter: (() => void) | undefined
+  bytes = 0
   isEnded = false
   isStopped = false
   failure: { cause: unknown } | undefined
@@ -78,14 +124,14 @@ class CellQueue {
   }
 
   get isEmpty(): boolean {
-    return this.#bytes === 0
+    return this.bytes === 0
   }
 
   put(piece: Uint8Array): void {
     if (piece.length === 0) return
     this.#parts.push(piece)
-    this.#bytes += piece.length
-    this.#wakeReader?.()
+    this.bytes += piece.length
+    if (this.bytes >= this.#readerNeedsBytes) this.#wakeReader?.()
   }
 
   end(): void {
@@ -103,16 +149,22 @@ class CellQueue {
     this.#wakeWriter?.()
   }
 
-  async untilReady(): Promise<void> {
-    while (this.#bytes === 0 && !this.isEnded && this.failure === undefined) {
-      await new Promise<void>((resolve) => {
-        this.#wakeReader = resolve
-      })
-    }
+  /** Resolves with so many bytes, with the end or a failure of the source, or after `timeoutMs`. */
+  async untilBytes(count: number, timeoutMs?: number): Promise<void> {
+    if (this.bytes >= count || this.isEnded || this.failure !== undefined) return
+    this.#readerNeedsBytes = count
+    await new Promise<void>((resolve) => {
+      const timer = timeoutMs === undefined ? undefined : setTimeout(resolve, timeoutMs)
+      this.#wakeReader = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    this.#wakeReader = undefined
   }
 
   async untilRoom(bytesMax: number): Promise<void> {
-    while (this.#bytes > bytesMax && !this.isStopped) {
+    while (this.bytes > bytesMax && !this.isStopped) {
       await new Promise<void>((resolve) => {
         this.#wakeWriter = resolve
       })
@@ -122,10 +174,10 @@ class CellQueue {
   /** One cell: what is waiting, and a comment in what is left of it. */
   takeCell(): Uint8Array {
     const cell = new Uint8Array(this.#cellBytes)
-    const free = this.#cellBytes - this.#bytes
+    const free = this.#cellBytes - this.bytes
     // A comment has two bytes at least: with one byte free, the last line feed of the last event waits for the next cell. A comment
     // between an event's last line and the blank line that ends it is as legal as anywhere.
-    const take = free === 1 ? this.#bytes - 1 : Math.min(this.#bytes, this.#cellBytes)
+    const take = free === 1 ? this.bytes - 1 : Math.min(this.bytes, this.#cellBytes)
     const taken = this.#take(cell, take)
     if (taken < this.#cellBytes) cell.set(fillerComment(this.#cellBytes - taken), taken)
     return cell
@@ -142,7 +194,7 @@ class CellQueue {
       if (length === part.length) this.#parts.shift()
       else this.#parts[0] = part.subarray(length)
     }
-    this.#bytes -= offset
+    this.bytes -= offset
     this.#wakeWriter?.()
     return offset
   }

@@ -1,38 +1,32 @@
 /**
- * The target resource behind the seal: an OpenAI-compatible interface whose every answer ends with a receipt.
+ * The target resource behind the seal: an OpenAI-compatible interface whose every paid answer ends with a receipt.
  *
- *   POST /v1/chat/completions   GET /v1/models   GET /v1/prices
+ *   POST /v1/chat/completions   POST /v1/completions   POST /v1/embeddings
+ *   GET /v1/models   GET /v1/models/{id}   GET /v1/prices
  *
- * The receipt travels as a Binary HTTP trailer, so that the body is what any OpenAI client expects.
  * @module
  */
+import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { errorResponse, type InnerResponse } from '#node/sealing/innerResponse.ts'
+import type { InnerResponse } from '#node/sealing/innerResponse.ts'
 import type { SealedExchange } from '#node/sealing/sealedServer.ts'
-import { decodeUtf8, encodeUtf8, fromHex } from '#protocol/bytes.ts'
-import type { PricedModel } from '#protocol/prices.ts'
-import { costAtMost } from '#protocol/requestCost.ts'
+import { costAtMost, isPaidPath, type PaidPath } from '#protocol/requestCost.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
-import { CHUNK_BYTES_SEND } from '#protocol/sealing/chunkSealing.ts'
-import { PADDING_FIELD, type PaddingMode, parsePaddingMode } from '#protocol/shape.ts'
-import { CHANGE_TRAILER, PAYMENT_FIELD } from '#protocol/wire/paymentField.ts'
-import { NONCE_FIELD, RECEIPT_TRAILER, serializeReceiptMessage } from '#protocol/wire/receiptFile.ts'
+import type { PaddingMode } from '#protocol/shape.ts'
+import { PAYMENT_FIELD } from '#protocol/wire/paymentField.ts'
 import { AnswerRecord } from './answerRecord.ts'
-import {
-  type Backend,
-  BackendError,
-  type ChatEvent,
-  type ChatRequest,
-  errorBody,
-  modelNotFound,
-  parseChatRequest,
-} from './backends/backend.ts'
-import { buildChunk, CompletionBuilder, type CompletionFrame } from './backends/completion.ts'
-import { PaymentError, type PaymentSession, type Payments } from './payment.ts'
+import { BackendError, errorBody, modelNotFound, overloaded, wrongModel } from './backends/backendError.ts'
+import { jsonResponse, padded, readField, readNonce, readPadding, textResponse } from './innerFields.ts'
+import type { TargetLimits } from './limits.ts'
+import { ModelAnswer } from './modelAnswer.ts'
+import { describeModel, listModels } from './modelList.ts'
+import type { ServedModel } from './models.ts'
+import { answerStreamed, answerWhole, beginAnswer, type PaidAnswerOptions } from './paidAnswer.ts'
+import { PaymentError, type Payments } from './payment.ts'
 import type { ReceiptIssuer } from './receiptIssuer.ts'
-import { shapeEvents } from './shape.ts'
-
-export type ServedModel = { readonly backend: Backend; readonly price: PricedModel }
+import { parseJsonBody } from './requests/jsonBody.ts'
+import { parseQuestion, type Question } from './resources.ts'
+import { Slots } from './slots.ts'
 
 export type TargetOptions = {
   readonly models: ReadonlyMap<string, ServedModel>
@@ -41,8 +35,7 @@ export type TargetOptions = {
   readonly issuer: ReceiptIssuer
   /** How requests are paid for; undefined for a gateway whose answers cost nothing. */
   readonly payments?: Payments
-  /** Answers under way at once; above it clients are told to come back. */
-  readonly answersMax: number
+  readonly limits: TargetLimits
   /** Why nothing new may be started now, or undefined. */
   readonly refusesBecause: () => string | undefined
   readonly nowSeconds: () => number
@@ -54,155 +47,127 @@ export type Target = {
   readonly openAnswers: number
 }
 
-const NONCE_BYTES_MAX = 64
+const MODEL_PATH = '/v1/models/'
 
 export function createTarget(options: TargetOptions): Target {
-  let openAnswers = 0
-  const target = {
+  const slots = new Slots(options.limits.answersMax)
+  const answer = async (inner: InnerRequest, exchange: SealedExchange, mode: PaddingMode): Promise<InnerResponse> => {
+    const { method, path } = inner
+    if (method === 'POST' && isPaidPath(path)) return answerPaid(options, slots, path, inner, exchange, mode)
+    if (method === 'GET' && path === '/v1/prices') return textResponse(options.priceList)
+    if (method === 'GET' && path === '/v1/models') return jsonResponse(200, listModels(options.models))
+    if (method === 'GET' && path.startsWith(MODEL_PATH)) {
+      return jsonResponse(200, describeModel(options.models, path.slice(MODEL_PATH.length)))
+    }
+    const message = `no such resource: ${method} ${path.slice(0, 100)}`
+    return jsonResponse(404, {
+      error: { message, type: 'invalid_request_error', param: null, code: 'not_found' },
+    })
+  }
+  return {
     get openAnswers() {
-      return openAnswers
+      return slots.taken
     },
-    async handle(inner: InnerRequest, exchange: SealedExchange): Promise<InnerResponse> {
-      const mode = parsePaddingMode(fieldOf(inner, PADDING_FIELD))
-      const route = `${inner.method} ${inner.path}`
-      if (route === 'GET /v1/models') return padded(jsonResponse(200, modelList(options)), mode)
-      if (route === 'GET /v1/prices') return padded(textResponse(options.priceList), mode)
-      if (route !== 'POST /v1/chat/completions') return padded(notFound(inner), mode)
-      const refusal = options.refusesBecause()
-      if (refusal !== undefined || openAnswers >= options.answersMax) {
-        const message = refusal ?? 'the gateway is busy: try another one or come back in a moment'
-        return padded(errorResponse(503, 'server_error', 'overloaded', message), mode)
-      }
-      openAnswers++
-      let isCounted = true
-      const release = () => {
-        if (isCounted) openAnswers--
-        isCounted = false
-      }
-      try {
-        return await answerChat(options, inner, exchange, mode, release)
-      } catch (error) {
-        release()
-        if (error instanceof PaymentError) return padded(jsonResponse(error.status, paymentErrorBody(error)), mode)
-        if (!(error instanceof BackendError)) throw error
-        return padded(jsonResponse(error.status, errorBody(error)), mode)
-      }
+    async handle(inner, exchange) {
+      const mode = readPadding(inner)
+      const response = await answer(inner, exchange, mode).catch(errorResponse)
+      return padded(response, mode)
     },
   }
-  return target
 }
 
-async function answerChat(
+/** Refusals that are the client's to read; anything else is the sealed server's to answer for. */
+function errorResponse(error: unknown): InnerResponse {
+  if (error instanceof PaymentError) return jsonResponse(error.status, paymentErrorBody(error))
+  if (error instanceof BackendError) return jsonResponse(error.status, errorBody(error))
+  throw error
+}
+
+async function answerPaid(
   options: TargetOptions,
+  slots: Slots,
+  path: PaidPath,
+  inner: InnerRequest,
+  exchange: SealedExchange,
+  mode: PaddingMode,
+): Promise<InnerResponse> {
+  const refusal = options.refusesBecause()
+  if (refusal !== undefined) throw overloaded(refusal)
+  const release = slots.take()
+  if (release === undefined) throw overloaded('the gateway is busy: try another one or come back in a moment')
+  try {
+    const question = parseQuestion(path, parseJsonBody(inner.body), options.limits)
+    const prepared = await prepare(options, path, question, inner, exchange, mode, release)
+    await beginAnswer(prepared)
+    if (question.stream) return answerStreamed(prepared)
+    const response = await answerWhole(prepared)
+    release()
+    return response
+  } catch (error) {
+    release()
+    throw error
+  }
+}
+
+async function prepare(
+  { models, issuer, payments, limits, nowSeconds }: TargetOptions,
+  path: PaidPath,
+  question: Question,
   inner: InnerRequest,
   exchange: SealedExchange,
   mode: PaddingMode,
   release: () => void,
-): Promise<InnerResponse> {
-  const request = parseChatRequest(parseBody(inner.body))
-  const served = options.models.get(request.model)
-  if (served === undefined) throw modelNotFound(request.model)
-  const salts = await options.issuer.saltsOf(exchange)
+): Promise<PaidAnswerOptions> {
+  const served = models.get(question.model)
+  if (served === undefined) throw modelNotFound(question.model)
+  const { backend, model, price } = served
+  if (!model.serves.includes(question.asks) || backend[question.asks] === undefined) {
+    throw wrongModel(model.name, question.asks, model.serves)
+  }
   const record = new AnswerRecord({
-    model: served.price,
+    model: price,
     requestBody: inner.body,
-    nonce: parseNonce(fieldOf(inner, NONCE_FIELD)),
+    nonce: readNonce(inner),
     encapsulatedHash: exchange.encapsulatedHash,
-    salts,
+    salts: await issuer.saltsOf(exchange),
   })
-  const frame: CompletionFrame = {
-    id: `chatcmpl-${randomBytes(12).toString('hex')}`,
-    created: Math.floor(options.nowSeconds()),
-    model: request.model,
+  const frame = {
+    id: `${question.format.idPrefix}${randomBytes(12).toString('hex')}`,
+    created: Math.floor(nowSeconds()),
+    model: question.model,
   }
-  const context = served.backend.models.find(({ name }) => name === request.model)?.contextTokens
-  const atMost = costAtMost(served.price, inner.body, context)
-  const payment = options.payments?.begin(fieldOf(inner, PAYMENT_FIELD), atMost)
-  const { events, first } = await beginAnswer(served, request, exchange.signal, payment, record)
-  /** For an answer that failed: nothing of it is charged. */
-  const giveBack = () => void payment?.capture(0n)
-  let isAccounted = false
-  const issue = () => {
-    isAccounted = true
-    return options.issuer.issue(record, options.nowSeconds())
-  }
-  const trailers = async (): Promise<[string, string][]> => {
-    // A full log refuses the receipt, and then nothing is charged.
-    const message = await issue().catch((error: unknown) => {
-      giveBack()
-      throw error
+  const releaseModel = served.slots === undefined ? () => {} : served.slots.take()
+  if (releaseModel === undefined) throw overloaded(`the model '${model.name}' is busy: come back in a moment`)
+  try {
+    const atMost = costAtMost(price, path, inner.body, model.contextTokens)
+    const payment = payments?.begin(readField(inner, PAYMENT_FIELD), atMost)
+    const answer = new ModelAnswer({
+      question,
+      record,
+      ask(signal) {
+        const events = question.ask(backend, signal)
+        assert(events !== undefined, 'expected the function that was looked for above')
+        return events
+      },
+      signal: exchange.signal,
+      secondsMax: limits.answerSecondsMax,
+      onEnd: releaseModel,
     })
-    const change = await payment?.capture(message.private.fee)
-    return [
-      [RECEIPT_TRAILER, serializeReceiptMessage(message)],
-      ...(change === undefined ? [] : [[CHANGE_TRAILER, change] satisfies [string, string]]),
-    ]
-  }
-  if (request.stream) {
-    record.contentType = 'text/event-stream'
-    // A client that left is charged for what was produced, even if it left with everything but the receipt; a failed upstream
-    // charges nothing.
-    const stopped = async () => {
-      await events.return?.()
-      if (!isAccounted && !record.hasFailed && record.hasOutput) {
-        record.outcome = 'cut'
-        // The client is gone: the receipt only has to be in the log. A full log refuses it, and then nothing is charged.
-        const message = await issue().catch(() => undefined)
-        void payment?.capture(message?.private.fee ?? 0n)
-      } else if (!isAccounted) giveBack()
-      release()
-    }
-    const stream = streamEvents(first, events, request, frame, record, release, giveBack)
     return {
-      status: 200,
-      headers: [['content-type', 'text/event-stream']],
-      body: noticeStop(shapeEvents(stream, mode), stopped),
-      trailers,
-      ...paddingOf(mode),
+      question,
+      frame,
+      answer,
+      record,
+      payment,
+      issue: () => issuer.issue(record, nowSeconds()),
+      mode,
+      bodyBytesMax: limits.answerBytesMax,
+      answerSecondsMax: limits.answerSecondsMax,
+      readerTimeoutSeconds: limits.readerTimeoutSeconds,
+      release,
     }
-  }
-  try {
-    const body = await collectCompletion(first, events, frame, record)
-    return { status: 200, headers: [['content-type', 'application/json']], body, trailers, ...paddingOf(mode) }
   } catch (error) {
-    giveBack()
-    throw error
-  } finally {
-    release()
-  }
-}
-
-type Answer = { readonly events: AsyncIterator<ChatEvent>; readonly first: IteratorResult<ChatEvent> }
-
-/**
- * Starts the model at once and waits for its first event, because a refusal comes before it and only until then can it be an answer of its own;
- * and for the reserve, because nothing leaves unpaid. Whichever fails ends the other.
- */
-async function beginAnswer(
-  { backend }: ServedModel,
-  request: ChatRequest,
-  signal: AbortSignal,
-  payment: PaymentSession | undefined,
-  record: AnswerRecord,
-): Promise<Answer> {
-  const unpaid = new AbortController()
-  const events = backend.chat(request, AbortSignal.any([signal, unpaid.signal]))[Symbol.asyncIterator]()
-  const begun = events.next()
-  if (payment === undefined) return { events, first: await begun }
-  // Awaited below, whatever the reserve says.
-  begun.catch(() => undefined)
-  try {
-    record.feeMax = await payment.reserved
-  } catch (error) {
-    unpaid.abort()
-    // However long the model takes to notice, the refusal does not wait for it.
-    void begun.then(() => events.return?.()).catch(() => undefined)
-    throw error
-  }
-  try {
-    return { events, first: await begun }
-  } catch (error) {
-    void payment.capture(0n)
+    releaseModel()
     throw error
   }
 }
@@ -221,132 +186,7 @@ function paymentErrorBody({ code, message, needed, reason }: PaymentError): unkn
   }
 }
 
-/** The event stream's bytes, one event a piece. `ended` is called when the model is done, unless the reader stopped it. */
-async function* streamEvents(
-  first: IteratorResult<ChatEvent>,
-  rest: AsyncIterator<ChatEvent>,
-  request: ChatRequest,
-  frame: CompletionFrame,
-  record: AnswerRecord,
-  ended: () => void,
-  failed: () => void,
-): AsyncGenerator<Uint8Array> {
-  try {
-    for (let next = first; next.done !== true; next = await rest.next()) {
-      record.note(next.value)
-      if (next.value.kind === 'usage' && !request.includeUsage) continue
-      yield record.append(encodeUtf8(`data: ${JSON.stringify(buildChunk(frame, next.value))}\n\n`))
-    }
-    yield record.append(encodeUtf8('data: [DONE]\n\n'))
-    ended()
-  } catch (error) {
-    record.hasFailed = !(error instanceof BackendError && error.code === 'ABORTED')
-    if (record.hasFailed) {
-      failed()
-      ended()
-    }
-    throw error
-  } finally {
-    await rest.return?.()
-  }
-}
-
-/** `source`; `stopped` is called when its reader stops before the end, even before the beginning: a generator that never ran has no `finally`. */
-function noticeStop(source: AsyncIterable<Uint8Array>, stopped: () => Promise<void>): AsyncIterable<Uint8Array> {
-  return {
-    [Symbol.asyncIterator]() {
-      const iterator = source[Symbol.asyncIterator]()
-      return {
-        next: () => iterator.next(),
-        async return() {
-          await iterator.return?.()
-          await stopped()
-          return { done: true, value: undefined }
-        },
-      }
-    },
-  }
-}
-
-async function collectCompletion(
-  first: IteratorResult<ChatEvent>,
-  rest: AsyncIterator<ChatEvent>,
-  frame: CompletionFrame,
-  record: AnswerRecord,
-): Promise<Uint8Array> {
-  const builder = new CompletionBuilder()
-  try {
-    for (let next = first; next.done !== true; next = await rest.next()) {
-      record.note(next.value)
-      builder.add(next.value)
-    }
-  } finally {
-    await rest.return?.()
-  }
-  return record.append(encodeUtf8(JSON.stringify(builder.build(frame))))
-}
-
-function parseBody(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(decodeUtf8(body))
-  } catch {
-    // The parser's own error quotes the body, so it is not kept as the cause.
-    throw new BackendError(400, 'INVALID_REQUEST', 'invalid_request_error', 'expected a body of JSON in UTF-8')
-  }
-}
-
-function parseNonce(value: string | undefined): Uint8Array {
-  if (value === undefined) return new Uint8Array()
-  if (!/^0x(?:[0-9a-f]{2})*$/i.test(value) || value.length > 2 + 2 * NONCE_BYTES_MAX) {
-    const message = `expected ${NONCE_FIELD} as hex of at most ${NONCE_BYTES_MAX} bytes`
-    throw new BackendError(400, 'INVALID_REQUEST', 'invalid_request_error', message)
-  }
-  return fromHex(value)
-}
-
-function modelList({ models }: TargetOptions): unknown {
-  const data = [...models.values()].map(({ price, backend }) => {
-    const known = backend.models.find((model) => model.name === price.model)
-    return {
-      id: price.model,
-      object: 'model',
-      created: 0,
-      owned_by: 'sealpath',
-      source: price.source,
-      ...(price.origin === undefined ? {} : { origin: price.origin }),
-      ...(known?.contextTokens === undefined ? {} : { context_length: known.contextTokens }),
-    }
-  })
-  return { object: 'list', data }
-}
-
-function notFound(inner: InnerRequest): InnerResponse {
-  const message = `no such resource: ${inner.method} ${inner.path.slice(0, 100)}`
-  return errorResponse(404, 'invalid_request_error', 'not_found', message)
-}
-
-function jsonResponse(status: number, value: unknown): InnerResponse {
-  return { status, headers: [['content-type', 'application/json']], body: encodeUtf8(JSON.stringify(value)) }
-}
-
-function textResponse(text: string): InnerResponse {
-  return { status: 200, headers: [['content-type', 'application/json']], body: encodeUtf8(text) }
-}
-
-/** Gives a whole response the size of full cells. */
-function padded(response: InnerResponse, mode: PaddingMode): InnerResponse {
-  return { ...response, ...paddingOf(mode) }
-}
-
-function paddingOf(mode: PaddingMode): { padLastChunkTo?: number } {
-  return mode === 'off' ? {} : { padLastChunkTo: CHUNK_BYTES_SEND }
-}
-
 /** For the sealed server's own errors: the shape that the request asked for. */
 export function shapeError(error: InnerResponse, inner: InnerRequest): InnerResponse {
-  return padded(error, parsePaddingMode(fieldOf(inner, PADDING_FIELD)))
-}
-
-function fieldOf(inner: InnerRequest, name: string): string | undefined {
-  return inner.headers.find(([field]) => field === name)?.[1]
+  return padded(error, readPadding(inner))
 }

@@ -1,10 +1,11 @@
 /**
- * Builds what is published: dist/ with JavaScript and types of gateway and offchain, and the shipped model. Sources run as they are in a
+ * Builds what is published: dist/ with JavaScript and types of gateway and offchain, the client for browsers, and the shipped model. Sources run as they are in a
  * checkout, but Node strips no types below node_modules. @module
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { buildBrowser } from './browserBuild.ts'
 
 const root = new URL('../', import.meta.url)
 const dist = new URL('dist/', root)
@@ -12,6 +13,7 @@ const dist = new URL('dist/', root)
 rmSync(dist, { recursive: true, force: true })
 compile()
 writePackage()
+await buildBrowser(fileURLToPath(new URL('browser', dist)))
 cpSync(new URL('gateway/models', root), new URL('gateway/models', dist), { recursive: true })
 const cli = fileURLToPath(new URL('offchain/cli/main.js', dist))
 chmodSync(cli, 0o755)

@@ -2,8 +2,11 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { isRecord, parseChatRequest } from './backend.ts'
-import { buildChunk, CompletionBuilder } from './completion.ts'
+import { fromBase64 } from '#protocol/bytes.ts'
+import { isPaidPath } from '#protocol/requestCost.ts'
+import { isRecord } from '../requests/fields.ts'
+import { REQUEST_LIMITS } from '../requests/request.ts'
+import { parseQuestion } from '../resources.ts'
 import { createOpenaiBackend } from './openai.ts'
 
 interface Exchange {
@@ -38,27 +41,34 @@ describe.skipIf(exchanges.length === 0)('exchanges recorded with a real llama-se
     await new Promise((resolve) => server.close(resolve))
   })
 
-  async function replay(name: string): ReturnType<typeof run> {
+  async function replay(name: string, added: Record<string, unknown> = {}): ReturnType<typeof run> {
     recorded = exchanges.find((exchange) => exchange.name === name)
     if (recorded === undefined) throw new Error(`expected a recorded exchange ${name}`)
-    return run(recorded.request.body)
+    const { path, body } = recorded.request
+    return run({ ...(isRecord(body) ? body : {}), ...added }, path)
   }
 
   async function run(
     body: unknown,
-  ): Promise<{ completion: Record<string, unknown>; chunks: Record<string, unknown>[] }> {
+    path = '/v1/chat/completions',
+  ): Promise<{ completion: unknown; chunks: Record<string, unknown>[] }> {
     const backend = createOpenaiBackend({
       url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
       models: [{ name: 'x', upstreamName: 'words.gguf' }],
       claim: 'operator',
+      server: 'llama.cpp',
+      acceptedParameters: ['best_of'],
       randomBytes: (length) => new Uint8Array(length),
     })
-    const frame = { id: 'chatcmpl-ours', created: 1, model: 'x' }
-    const builder = new CompletionBuilder()
+    if (!isPaidPath(path)) throw new Error(`expected a path of the gateway, got ${path}`)
+    const question = parseQuestion(path, body, REQUEST_LIMITS)
+    const frame = { id: 'ours', created: 1, model: 'x' }
+    const builder = question.format.createBuilder()
     const chunks: Record<string, unknown>[] = []
-    for await (const event of backend.chat(parseChatRequest(body), new AbortController().signal)) {
+    for await (const event of question.ask(backend, new AbortController().signal) ?? []) {
       builder.add(event)
-      chunks.push(buildChunk(frame, event))
+      const chunk = question.format.chunk?.(frame, event)
+      if (isRecord(chunk)) chunks.push(chunk)
     }
     return { completion: builder.build(frame), chunks }
   }
@@ -66,7 +76,7 @@ describe.skipIf(exchanges.length === 0)('exchanges recorded with a real llama-se
   it('give the whole answer, its usage, and neither file name, nor cached tokens, nor timings', async () => {
     const { completion, chunks } = await replay('chat-stream-usage')
     expect(completion).toEqual({
-      id: 'chatcmpl-ours',
+      id: 'ours',
       object: 'chat.completion',
       created: 1,
       model: 'x',
@@ -87,6 +97,34 @@ describe.skipIf(exchanges.length === 0)('exchanges recorded with a real llama-se
     expect(chunks.slice(0, -1).map((chunk) => chunk.choices)).toEqual(choices)
     // This one was recorded without asking for usage: what we count ourselves agrees with its four tokens.
     expect(chunks.at(-1)).toMatchObject({ usage: { completion_tokens: 4 } })
+  })
+
+  it('give the text of a completion that came whole', async () => {
+    const { completion } = await replay('completions', { best_of: 2 })
+    expect(completion).toMatchObject({
+      id: 'ours',
+      object: 'text_completion',
+      model: 'x',
+      choices: [{ text: ' them be live water', index: 0, logprobs: null, finish_reason: 'length' }],
+    })
+    expect(JSON.stringify(completion)).not.toMatch(/words|cached|timings|Debian/)
+  })
+
+  it('give the vectors of embeddings, as numbers and as base64', async () => {
+    const { data } = JSON.parse(exchanges.find(({ name }) => name === 'embeddings')?.body ?? '') as {
+      data: { embedding: number[] }[]
+    }
+    const { completion } = await replay('embeddings')
+    expect(completion).toEqual({
+      object: 'list',
+      model: 'x',
+      data: data.map(({ embedding }, index) => ({ object: 'embedding', index, embedding })),
+      usage: { prompt_tokens: 14, total_tokens: 14 },
+    })
+    const encoded = await replay('embeddings', { encoding_format: 'base64' })
+    const [first] = (encoded.completion as { data: { embedding: string }[] }).data
+    const bytes = fromBase64(first?.embedding ?? '')
+    expect([...new Float32Array(bytes.buffer)]).toEqual([...new Float32Array(data[0]?.embedding ?? [])])
   })
 
   it.each([

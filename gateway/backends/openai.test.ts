@@ -1,8 +1,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { ChatEvent, ChatRequest } from './backend.ts'
-import { BackendError } from './backend.ts'
+import { parseChatRequest } from '../requests/chatRequest.ts'
+import type { ChatRequest } from '../requests/request.ts'
+import type { AnswerEvent } from './backend.ts'
+import { BackendError } from './backendError.ts'
 import { createOpenaiBackend, type OpenaiBackendOptions } from './openai.ts'
 
 /** What the model server does with a request. */
@@ -53,22 +55,19 @@ function backend(options: Partial<OpenaiBackendOptions> = {}): ReturnType<typeof
   })
 }
 
-const request: ChatRequest = {
-  model: 'public-name',
-  messages: [{ role: 'user', content: 'hello' }],
-  stream: false,
-  includeUsage: false,
-  parameters: {},
+function requestWith(fields: Record<string, unknown>): ChatRequest {
+  return parseChatRequest({ model: 'public-name', messages: [{ role: 'user', content: 'hello' }], ...fields })
 }
+const request = requestWith({})
 
 const never = new AbortController().signal
 
-async function collect(parameters: Record<string, unknown> = {}, options = {}): Promise<ChatEvent[]> {
-  return toArray(backend(options).chat({ ...request, parameters }, never))
+async function collect(parameters: Record<string, unknown> = {}, options = {}): Promise<AnswerEvent[]> {
+  return toArray(backend(options).chat(requestWith(parameters), never))
 }
 
-async function toArray(events: AsyncIterable<ChatEvent>): Promise<ChatEvent[]> {
-  const all: ChatEvent[] = []
+async function toArray(events: AsyncIterable<AnswerEvent>): Promise<AnswerEvent[]> {
+  const all: AnswerEvent[] = []
   for await (const event of events) all.push(event)
   return all
 }
@@ -104,7 +103,7 @@ function status(code: number, body: string): Answer {
   }
 }
 
-const text = (events: ChatEvent[]): string => events.map((e) => (e.kind === 'delta' ? e.content : '')).join('')
+const text = (events: AnswerEvent[]): string => events.map((e) => (e.kind === 'delta' ? e.content : '')).join('')
 
 describe('what the model server gets', () => {
   beforeEach(() => {
@@ -112,22 +111,22 @@ describe('what the model server gets', () => {
   })
 
   it('is always asked for a stream with usage, under its own name for the model', async () => {
-    await collect({ stream_options: { include_usage: false }, temperature: 0.3, x_unknown: [1] })
+    await collect({ stream_options: { include_usage: false }, temperature: 0.3, top_p: 0.5 })
     expect(seen[0]?.body).toMatchObject({
       model: '/models/secret-file.gguf',
       messages: request.messages,
       stream: true,
       stream_options: { include_usage: true },
       temperature: 0.3,
-      x_unknown: [1],
+      top_p: 0.5,
     })
   })
 
   it('has a fresh cache salt and no cache of prompts, whatever the client wanted', async () => {
     const server = backend()
-    const parameters = { cache_prompt: true, cache_salt: 'shared', prompt_cache_key: 'mine' }
-    await toArray(server.chat({ ...request, parameters }, never))
-    await toArray(server.chat({ ...request, parameters }, never))
+    const cached = requestWith({ cache_prompt: true, cache_salt: 'shared', prompt_cache_key: 'mine' })
+    await toArray(server.chat(cached, never))
+    await toArray(server.chat(cached, never))
     expect(seen.map(({ body }) => body.cache_prompt)).toEqual([false, false])
     expect(seen.map(({ body }) => body.cache_salt)).toEqual([`0x${'01'.repeat(32)}`, `0x${'02'.repeat(32)}`])
     expect(seen[0]?.body).not.toHaveProperty('prompt_cache_key')
@@ -175,7 +174,7 @@ describe('what the model server gets', () => {
 describe('the events of an answer', () => {
   it('are the same however the bytes are cut and the lines end', async () => {
     const parts = [piece('Grüße '), ': alive\n\n', piece('😀'), end('length'), counted, DONE].join('')
-    const expected: ChatEvent[] = [
+    const expected: AnswerEvent[] = [
       {
         kind: 'delta',
         choice: 0,
@@ -272,8 +271,8 @@ describe('the events of an answer', () => {
 
   it('tell the choices of n > 1 apart', async () => {
     answer = stream(piece('a', 0), piece('b', 1), end('stop', 0), end('stop', 1), counted, DONE)
-    const events = await collect({ n: 2 })
-    expect(events.map((e) => (e.kind === 'usage' ? e.kind : `${e.kind}${e.choice}`))).toEqual([
+    const events = await collect({ n: 2 }, { server: 'vllm' })
+    expect(events.map((e) => ('choice' in e ? `${e.kind}${e.choice}` : e.kind))).toEqual([
       'delta0',
       'delta1',
       'finish0',
@@ -375,23 +374,26 @@ describe('a refusal of the model server', () => {
 })
 
 describe('an answer that is cut', () => {
-  const cuts: [string, Answer][] = [
+  const cuts: [string, Answer, number?][] = [
     ['by the connection', (response) => void response.write(piece('x'), () => response.destroy())],
     ['before any reason to finish', stream(piece('x'))],
     ['after the reason, before [DONE]', stream(piece('x'), end(), counted)],
     ['by a [DONE] without a reason', stream(piece('x'), DONE)],
-    ['in one of two choices', stream(piece('x', 0), piece('y', 1), end('stop', 0), counted, DONE)],
+    ['in one of two choices', stream(piece('x', 0), piece('y', 1), end('stop', 0), counted, DONE), 2],
+    ['by a choice too many', stream(piece('x', 0), piece('z', 1), end('stop', 0), end('stop', 1), counted, DONE)],
     ['by an error inside the stream', stream(piece('x'), event({ error: { message: 'out of memory' } }), DONE)],
     ['by bytes that are no JSON', stream(piece('x'), 'data: {"choi\n\n', DONE)],
     ['by an event over the bound', stream(piece('x'), piece('y'.repeat(2_000)), end(), DONE)],
     ['by silence', (response) => void response.write(piece('x'))],
   ]
 
-  it.each(cuts)('%s throws UPSTREAM_CUT after the events that came', async (_, cut) => {
+  it.each(cuts)('%s throws UPSTREAM_CUT after the events that came', async (_, cut, n = 1) => {
     answer = cut
-    const events: ChatEvent[] = []
+    const events: AnswerEvent[] = []
     const chat = async (): Promise<void> => {
-      for await (const e of backend({ eventCharsMax: 1_000, idleTimeoutMs: 500 }).chat(request, never)) events.push(e)
+      const asked = requestWith({ n })
+      const options = { eventCharsMax: 1_000, idleTimeoutMs: 500, server: 'vllm' } as const
+      for await (const e of backend(options).chat(asked, never)) events.push(e)
     }
     await expect(chat()).rejects.toMatchObject({ status: 502, code: 'UPSTREAM_CUT' })
     expect(text(events)).toMatch(/^xy?$/)
@@ -465,7 +467,8 @@ describe('a client that leaves', () => {
 describe('the claim of a model', () => {
   it('takes the origin of a proxied one from the URL that TLS checks', () => {
     const models = backend({ url: 'https://api.example.com:8443/v1', claim: 'proxied' }).models
-    expect(models).toEqual([{ name: 'public-name', claim: { source: 'proxied', origin: 'api.example.com' } }])
+    const claim = { source: 'proxied', origin: 'api.example.com' }
+    expect(models).toEqual([{ name: 'public-name', claim, serves: ['chat', 'completions'] }])
   })
 
   it('cannot be more than the URL carries', () => {
@@ -478,8 +481,14 @@ describe('the claim of a model', () => {
   it('stands beside the context, where that is known', () => {
     const models = [{ name: 'a', contextTokens: 8192 }, { name: 'b' }]
     expect(backend({ models }).models).toEqual([
-      { name: 'a', contextTokens: 8192, claim: { source: 'operator' } },
-      { name: 'b', claim: { source: 'operator' } },
+      { name: 'a', contextTokens: 8192, claim: { source: 'operator' }, serves: ['chat', 'completions'] },
+      { name: 'b', claim: { source: 'operator' }, serves: ['chat', 'completions'] },
     ])
+  })
+
+  it('stands beside what the model serves, which for a hosted one is chat unless told', () => {
+    const models = [{ name: 'a' }, { name: 'b', serves: ['embeddings'] as const }]
+    const served = backend({ models, server: 'openai' }).models.map(({ serves }) => serves)
+    expect(served).toEqual([['chat'], ['embeddings']])
   })
 })

@@ -2,13 +2,16 @@
  * Backend over any OpenAI-compatible model server: llama-server, vLLM, SGLang, Ollama, or a hosted one. The server sees the request
  * and this gateway, nothing of the client; and nothing it says about its cache or its timing goes back. @module
  */
-import { toHex } from '#protocol/bytes.ts'
 import type { ClaimSource } from '#protocol/receipt/receipt.ts'
-import type { Backend, BackendModel, ChatEvent, ChatRequest, ModelClaim } from './backend.ts'
-import { aborted, BackendError, invalidRequest, modelNotFound, unsupportedParameter } from './backend.ts'
-import { upstreamRefusal } from './openaiError.ts'
+import type { ChatRequest, CompletionRequest, EmbeddingsRequest, Parameters } from '../requests/request.ts'
+import type { AnswerEvent, Backend, BackendModel, Capability, ModelClaim } from './backend.ts'
+import { BackendError, modelNotFound } from './backendError.ts'
+import type { ModelServer } from './modelServers.ts'
 import { OpenaiEvents } from './openaiEvents.ts'
 import { SseError, SseParser } from './sse.ts'
+import { type AnswerFaults, readUpstream, type UpstreamRequest } from './upstream.ts'
+import { type BodyOptions, buildChatBody, buildCompletionBody, buildEmbeddingsBody } from './upstreamBody.ts'
+import { readEmbeddings } from './upstreamEmbeddings.ts'
 
 export interface OpenaiBackendOptions {
   /** Base URL with the version, for example `http://127.0.0.1:8080/v1`. */
@@ -18,6 +21,12 @@ export interface OpenaiBackendOptions {
   readonly models: readonly OpenaiModel[]
   /** `measured` needs a loopback URL (a server inside the same image), `proxied` an https one, whose host becomes the origin. */
   readonly claim: ClaimSource
+  /** Which server it is, and so what it would ignore. Without it only what all of them honour is taken. */
+  readonly server?: ModelServer
+  /** Parameters that this server honours although its kind does not. */
+  readonly acceptedParameters?: readonly string[]
+  /** Parameters that this server does not honour although its kind does. */
+  readonly refusedParameters?: readonly string[]
   /** Random bytes for cache salts. */
   readonly randomBytes: (length: number) => Uint8Array
   /**
@@ -29,6 +38,8 @@ export interface OpenaiBackendOptions {
   readonly idleTimeoutMs?: number
   /** The largest event of the stream, in UTF-16 units. Default 4,194,304. */
   readonly eventCharsMax?: number
+  /** The largest answer that is not streamed, in bytes. Default 134,217,728. */
+  readonly wholeBytesMax?: number
 }
 
 export interface OpenaiModel {
@@ -37,19 +48,24 @@ export interface OpenaiModel {
   /** The server's name for it; the public name by default. */
   readonly upstreamName?: string
   readonly contextTokens?: number
+  /** Default: chat, and completions except from a host of the kind `openai`. */
+  readonly serves?: readonly Capability[]
 }
 
 /** Throws `TypeError` for options that contradict each other: a claim that the URL cannot carry, no model, a bad URL. */
-export function createOpenaiBackend(options: OpenaiBackendOptions): Backend {
-  const url = new URL(`${options.url.replace(/\/+$/, '')}/chat/completions`)
-  const claim = parseClaim(options.claim, url)
+export function createOpenaiBackend(options: OpenaiBackendOptions): Required<Backend> {
+  const base = new URL(`${options.url.replace(/\/+$/, '')}/`)
+  const claim = parseClaim(options.claim, base)
   if (options.models.length === 0) throw new TypeError('expected at least one model')
-  const models = options.models.map(({ name, contextTokens }): BackendModel => {
-    return contextTokens === undefined ? { name, claim } : { name, claim, contextTokens }
+  const servesByDefault: readonly Capability[] = options.server === 'openai' ? ['chat'] : ['chat', 'completions']
+  const models = options.models.map(({ name, contextTokens, serves = servesByDefault }): BackendModel => {
+    return contextTokens === undefined ? { name, claim, serves } : { name, claim, serves, contextTokens }
   })
   return {
     models,
-    chat: (request, signal) => chat(options, url, request, signal),
+    chat: (request, signal) => readText(options, () => prepareChat(options, base, request, signal)),
+    completions: (request, signal) => readText(options, () => prepareCompletion(options, base, request, signal)),
+    embeddings: (request, signal) => embeddings(options, base, request, signal),
   }
 }
 
@@ -67,154 +83,122 @@ function parseClaim(source: ClaimSource, url: URL): ModelClaim {
 
 const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost'])
 
-async function* chat(
+/** A request that is ready to be put, and what its answer will be read by. */
+type Prepared = { readonly call: UpstreamRequest; readonly events: OpenaiEvents; readonly isStreamed: boolean }
+
+function prepareChat(options: OpenaiBackendOptions, base: URL, request: ChatRequest, signal: AbortSignal): Prepared {
+  const model = findModel(options, request.model)
+  const fields = buildChatBody(bodyOptions(options, model), request)
+  const call = prepareCall(base, 'chat/completions', fields, 'messages', model, signal)
+  const { choices } = request
+  const events = new OpenaiEvents({ part: 'delta', choices, requestChars: call.body.length, words: call })
+  return { call, events, isStreamed: true }
+}
+
+function prepareCompletion(
   options: OpenaiBackendOptions,
-  url: URL,
-  request: ChatRequest,
+  base: URL,
+  request: CompletionRequest,
   signal: AbortSignal,
-): AsyncGenerator<ChatEvent, void, undefined> {
-  const model = options.models.find(({ name }) => name === request.model)
-  if (model === undefined) throw modelNotFound(request.model)
-  const body = buildUpstreamBody(options, model, request)
-  const idle = new IdleTimer(options.idleTimeoutMs ?? IDLE_TIMEOUT_MS_DEFAULT)
-  const events = new OpenaiEvents(request, body.length)
-  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
+): Prepared {
+  const model = findModel(options, request.model)
+  const fields = buildCompletionBody(bodyOptions(options, model), request)
+  const call = prepareCall(base, 'completions', fields, 'prompt', model, signal)
+  const { choices } = request
+  const events = new OpenaiEvents({ part: 'text', choices, requestChars: call.body.length, words: call })
+  return { call, events, isStreamed: fields.stream === true }
+}
+
+/** `prepare` runs with the first `next()`, so that its refusals come as those of the server do. */
+async function* readText(
+  options: OpenaiBackendOptions,
+  prepare: () => Prepared,
+): AsyncGenerator<AnswerEvent, void, undefined> {
+  const { call, events, isStreamed } = prepare()
+  if (!isStreamed) {
+    for (const event of events.read(await readWhole(options, call, events))) yield event
+    yield events.end()
+    return
+  }
+  const parser = new SseParser(options.eventCharsMax ?? EVENT_CHARS_MAX_DEFAULT)
   try {
-    const response = await fetch(url, {
-      method: 'POST',
-      headers: buildHeaders(options.apiKey),
-      body,
-      redirect: 'manual',
-      signal: AbortSignal.any([signal, idle.signal]),
-    })
-    if (response.status !== 200 || response.body === null) {
-      throw await upstreamRefusal(response, () => idle.restart(), publicName(model))
-    }
-    reader = response.body.getReader()
-    const parser = new SseParser(options.eventCharsMax ?? EVENT_CHARS_MAX_DEFAULT)
-    for (;;) {
-      idle.restart()
-      const { done, value } = await reader.read()
-      if (done) throw events.cut('the model server ended the stream before its answer was complete')
-      for (const data of parser.push(value)) {
-        if (data.trim() === '[DONE]') {
-          yield events.end()
-          return
-        }
-        yield* events.read(data, publicName(model))
+    for await (const bytes of readUpstream(connectionOf(options), call, events)) {
+      for (const data of parser.push(bytes)) {
+        if (data.trim() === '[DONE]') return yield events.end()
+        // Delegating to it would cost several turns of the loop for each event.
+        for (const event of events.read(data)) yield event
       }
     }
   } catch (error) {
-    throw explain(error, signal, idle, events)
-  } finally {
-    idle.stop()
-    // Cancelling is a wish: the stream may have failed already, by the very signal that brought us here, and then `cancel` rejects.
-    reader?.cancel().catch(() => {})
+    throw error instanceof SseError ? events.malformed(error) : error
   }
+  throw events.cut('the model server ended the stream before its answer was complete')
 }
 
-/** The typed error for whatever was thrown while talking to the server. */
-function explain(error: unknown, signal: AbortSignal, idle: IdleTimer, events: OpenaiEvents): BackendError {
-  if (error instanceof BackendError) return error
-  if (signal.aborted) return aborted(error)
-  if (error instanceof SseError) return events.malformed(error)
-  if (events.hasStarted) return events.cut('the connection to the model server broke', error)
-  const message = idle.signal.aborted ? 'the model server did not answer in time' : 'the model server cannot be reached'
-  return new BackendError(503, 'UPSTREAM_UNAVAILABLE', 'server_error', message, { cause: error })
+async function* embeddings(
+  options: OpenaiBackendOptions,
+  base: URL,
+  request: EmbeddingsRequest,
+  signal: AbortSignal,
+): AsyncGenerator<AnswerEvent, void, undefined> {
+  const model = findModel(options, request.model)
+  const fields = buildEmbeddingsBody(bodyOptions(options, model), request)
+  const call = prepareCall(base, 'embeddings', fields, 'input', model, signal)
+  const text = await readWhole(options, call, { hasStarted: false, cut: cutWhole })
+  yield* readEmbeddings(text, request, call.body.length, call)
 }
 
-/** Every header the server gets. None is the client's: those of the OpenAI SDK alone would tell its system and runtime. */
-function buildHeaders(apiKey: string | undefined): Record<string, string> {
-  const headers = {
-    'content-type': 'application/json',
-    accept: 'text/event-stream',
-    // A compressing server would hold events back until its window is full.
-    'accept-encoding': 'identity',
-    'user-agent': 'sealpath-gateway',
+async function readWhole(options: OpenaiBackendOptions, call: UpstreamRequest, faults: AnswerFaults): Promise<string> {
+  const bytesMax = options.wholeBytesMax ?? WHOLE_BYTES_MAX_DEFAULT
+  const decoder = new TextDecoder()
+  const parts: string[] = []
+  let bytes = 0
+  for await (const part of readUpstream(connectionOf(options), call, faults)) {
+    bytes += part.length
+    if (bytes > bytesMax) throw faults.cut('the model server sent more than an answer may have')
+    parts.push(decoder.decode(part, { stream: true }))
   }
-  return apiKey === undefined ? headers : { ...headers, authorization: `Bearer ${apiKey}` }
+  return parts.join('') + decoder.decode()
 }
 
-/** JSON of the request as the server gets it: the client's fields, and over them what keeps users apart. */
-function buildUpstreamBody(options: OpenaiBackendOptions, model: OpenaiModel, request: ChatRequest): string {
-  const parameters: Record<string, unknown> = { ...request.parameters }
-  for (const [field, value] of Object.entries(parameters)) {
-    if (REFUSED_FIELDS.has(field) && value !== null && value !== undefined && value !== false) {
-      throw unsupportedParameter(field, "it reaches into the model server's state, which all users share")
-    }
-    if (REFUSED_FIELDS.has(field) || CACHE_FIELDS.has(field)) delete parameters[field]
-  }
-  if (options.cacheFields !== false) {
-    // llama-server would answer a repeated prompt with the count of cached tokens; vLLM keeps one cache per salt.
-    parameters.cache_prompt = false
-    parameters.cache_salt = toHex(options.randomBytes(CACHE_SALT_BYTES))
-  }
-  const text = JSON.stringify({
-    ...parameters,
+function cutWhole(message: string, cause?: unknown): BackendError {
+  return new BackendError(502, 'UPSTREAM_CUT', 'server_error', message, { cause })
+}
+
+function findModel({ models }: OpenaiBackendOptions, asked: string): OpenaiModel {
+  const model = models.find(({ name }) => name === asked)
+  if (model === undefined) throw modelNotFound(asked)
+  return model
+}
+
+function bodyOptions(options: OpenaiBackendOptions, model: OpenaiModel): BodyOptions {
+  return {
+    server: options.server,
+    acceptedParameters: options.acceptedParameters ?? [],
+    refusedParameters: options.refusedParameters ?? [],
     model: model.upstreamName ?? model.name,
-    messages: request.messages,
-    stream: true,
-    stream_options: { include_usage: true },
-  })
-  if (text.length > BODY_CHARS_MAX) throw invalidRequest('the request is too large', null)
-  return text
+    randomBytes: options.randomBytes,
+    cacheFields: options.cacheFields ?? true,
+  }
 }
 
-/** Rewrites a text of the server to speak of the public name, for its own may be a file. */
-function publicName(model: OpenaiModel): (text: string) => string {
-  const { name, upstreamName } = model
-  return (text) => (upstreamName === undefined || upstreamName === '' ? text : text.replaceAll(upstreamName, name))
+function prepareCall(
+  base: URL,
+  path: string,
+  fields: Parameters,
+  subject: string,
+  { name, upstreamName }: OpenaiModel,
+  signal: AbortSignal,
+): UpstreamRequest {
+  const isHidden = upstreamName !== undefined && upstreamName !== ''
+  const rename = (text: string) => (isHidden ? text.replaceAll(upstreamName, name) : text)
+  return { url: new URL(path, base), body: JSON.stringify(fields), signal, subject, rename }
+}
+
+function connectionOf({ apiKey, idleTimeoutMs }: OpenaiBackendOptions) {
+  return { apiKey, idleTimeoutMs: idleTimeoutMs ?? IDLE_TIMEOUT_MS_DEFAULT }
 }
 
 const IDLE_TIMEOUT_MS_DEFAULT = 120_000
 const EVENT_CHARS_MAX_DEFAULT = 4_194_304
-const BODY_CHARS_MAX = 67_108_864
-const CACHE_SALT_BYTES = 32
-
-/** Fields about the cache: ours replace them, so they are taken out rather than refused. */
-const CACHE_FIELDS: ReadonlySet<string> = new Set([
-  'cache_prompt',
-  'cache_salt',
-  'prompt_cache_key',
-  'prompt_cache_retention',
-  'extra_key',
-])
-
-/** Fields of llama-server, vLLM and SGLang by which one user could touch or measure another's slot, cache or request. */
-const REFUSED_FIELDS: ReadonlySet<string> = new Set([
-  'id_slot',
-  'n_cache_reuse',
-  'timings_per_token',
-  'return_progress',
-  'kv_transfer_params',
-  'request_id',
-  'rid',
-  'session_params',
-  'bootstrap_host',
-  'bootstrap_port',
-  'bootstrap_room',
-  'data_parallel_rank',
-  'priority',
-])
-
-/** Fires `signal` after a silence of `timeoutMs`. */
-class IdleTimer {
-  readonly #controller = new AbortController()
-  readonly #timer: NodeJS.Timeout
-
-  constructor(timeoutMs: number) {
-    this.#timer = setTimeout(() => this.#controller.abort(), timeoutMs)
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal
-  }
-
-  restart(): void {
-    this.#timer.refresh()
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer)
-  }
-}
+const WHOLE_BYTES_MAX_DEFAULT = 134_217_728

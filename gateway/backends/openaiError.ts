@@ -1,11 +1,20 @@
 /** What a model server's refusal becomes for the client: its own fault is named, ours stays with us. @module */
-import { BackendError, isRecord } from './backend.ts'
+import { isRecord } from '../requests/fields.ts'
+import { BackendError } from './backendError.ts'
+
+/** How a refusal is told to the client. */
+export type RefusalWords = {
+  /** Rewrites a text of the server to speak of the public name. */
+  readonly rename: (text: string) => string
+  /** The field at fault when the request exceeds the context. */
+  readonly subject: string
+}
 
 /** Reads the refusal of an HTTP answer other than 200; `onBytes` is called for each part of its body. */
 export async function upstreamRefusal(
   response: Response,
   onBytes: () => void,
-  rename: (text: string) => string,
+  words: RefusalWords,
 ): Promise<BackendError> {
   const text = await readBounded(response, onBytes)
   let body: unknown
@@ -14,17 +23,17 @@ export async function upstreamRefusal(
   } catch {
     // Not JSON: a proxy's page, or nothing. The status alone decides then.
   }
-  return refusalOf(response.status, isRecord(body) ? (body.error ?? body) : undefined, rename)
+  return refusalOf(response.status, isRecord(body) ? (body.error ?? body) : undefined, words)
 }
 
 /** The refusal for an OpenAI `error` value (`{ message, type, code }`, or Ollama's plain text) that came with `status`. */
-export function refusalOf(status: number, error: unknown, rename: (text: string) => string): BackendError {
+export function refusalOf(status: number, error: unknown, { rename, subject }: RefusalWords): BackendError {
   const fields = isRecord(error) ? error : { message: error }
   const said = typeof fields.message === 'string' ? rename(fields.message).slice(0, MESSAGE_CHARS_MAX) : ''
   const param = typeof fields.param === 'string' ? fields.param : null
   if (isContextOverflow(fields, said)) {
     const message = said === '' ? 'the request exceeds the context of the model' : said
-    return new BackendError(400, 'CONTEXT_LENGTH_EXCEEDED', 'invalid_request_error', message, { param: 'messages' })
+    return new BackendError(400, 'CONTEXT_LENGTH_EXCEEDED', 'invalid_request_error', message, { param: subject })
   }
   if (status === 400 || status === 413 || status === 422) {
     const message = said === '' ? 'the model server refused the request' : said

@@ -1,22 +1,31 @@
 /** From the chunks of an OpenAI stream to our events; knows when an answer is complete. @module */
-import type { ChatEvent, ChatRequest, RawChoice } from './backend.ts'
-import { BackendError, isRecord } from './backend.ts'
-import { refusalOf } from './openaiError.ts'
+import { isRecord } from '../requests/fields.ts'
+import { type AnswerEvent, type RawChoice, saysSomething, type UsageEvent } from './backend.ts'
+import { BackendError } from './backendError.ts'
+import { type RefusalWords, refusalOf } from './openaiError.ts'
+import type { AnswerFaults } from './upstream.ts'
 
-/** State of one stream. */
-export class OpenaiEvents {
-  readonly #choiceCount: number
-  readonly #requestChars: number
+export type OpenaiEventsOptions = {
+  /** Where the pieces of a choice stand: `delta` of a chat, `text` of a completion. */
+  readonly part: 'delta' | 'text'
+  /** Choices that the answer has to have. */
+  readonly choices: number
+  /** Characters of the request, for an estimate where the server counts nothing. */
+  readonly requestChars: number
+  readonly words: RefusalWords
+}
+
+/** State of one answer. */
+export class OpenaiEvents implements AnswerFaults {
+  readonly #options: OpenaiEventsOptions
   readonly #open = new Set<number>()
   readonly #finished = new Set<number>()
   #started = false
-  #contentDeltas = 0
+  #pieces = 0
   #usage: { readonly promptTokens: number; readonly completionTokens: number } | undefined
 
-  constructor(request: ChatRequest, requestChars: number) {
-    const n = request.parameters.n
-    this.#choiceCount = typeof n === 'number' ? n : 1
-    this.#requestChars = requestChars
+  constructor(options: OpenaiEventsOptions) {
+    this.#options = options
   }
 
   /** Whether the client may have seen a part of the answer. */
@@ -24,10 +33,10 @@ export class OpenaiEvents {
     return this.#started
   }
 
-  /** The events of one chunk. Throws `BackendError` for an error inside the stream and for a chunk that is none. */
-  *read(data: string, rename: (text: string) => string): Generator<ChatEvent, void, undefined> {
+  /** The events of one chunk, or of a whole answer. Throws `BackendError` for an error inside the stream and for a chunk that is none. */
+  *read(data: string): Generator<AnswerEvent, void, undefined> {
     const chunk = this.#parse(data)
-    if (chunk.error !== undefined && chunk.error !== null) throw this.#refused(chunk.error, rename)
+    if (chunk.error !== undefined && chunk.error !== null) throw this.#refused(chunk.error)
     this.#readUsage(chunk.usage)
     // A chunk of usage alone has no choices, or an empty list.
     const choices: unknown = chunk.choices ?? []
@@ -36,14 +45,14 @@ export class OpenaiEvents {
   }
 
   /** The last event, at the server's `[DONE]`. Throws `UPSTREAM_CUT` when a choice was never finished. */
-  end(): ChatEvent {
-    if (this.#open.size > 0 || this.#finished.size < this.#choiceCount) {
+  end(): UsageEvent {
+    if (this.#open.size > 0 || this.#finished.size < this.#options.choices) {
       throw this.cut('the model server ended the stream before its answer was complete')
     }
     if (this.#usage !== undefined) return { kind: 'usage', ...this.#usage, reported: true }
     // Servers send one delta for each token, and English has about four characters to a token: an estimate, and marked as one.
-    const promptTokens = Math.ceil(this.#requestChars / 4)
-    return { kind: 'usage', promptTokens, completionTokens: this.#contentDeltas, reported: false }
+    const promptTokens = Math.ceil(this.#options.requestChars / 4)
+    return { kind: 'usage', promptTokens, completionTokens: this.#pieces, reported: false }
   }
 
   /** The error for an answer that began, or should have, and did not end. */
@@ -53,7 +62,7 @@ export class OpenaiEvents {
 
   /** The error for bytes that are not an OpenAI stream. */
   malformed(cause?: unknown): BackendError {
-    const message = 'the model server sent something that is not a chat completion'
+    const message = 'the model server sent something that is not an answer to the request'
     return this.#started
       ? this.cut(message, cause)
       : new BackendError(502, 'UPSTREAM_MALFORMED', 'server_error', message, { cause })
@@ -70,10 +79,10 @@ export class OpenaiEvents {
     return chunk
   }
 
-  #refused(error: unknown, rename: (text: string) => string): BackendError {
+  #refused(error: unknown): BackendError {
     if (this.#started) return this.cut('the model server failed while it was answering')
     const code = isRecord(error) ? error.code : undefined
-    return refusalOf(typeof code === 'number' ? code : 500, error, rename)
+    return refusalOf(typeof code === 'number' ? code : 500, error, this.#options.words)
   }
 
   /** Kept, not added up: with vLLM's continuous usage every chunk carries the count so far. */
@@ -86,40 +95,51 @@ export class OpenaiEvents {
     this.#usage = { promptTokens, completionTokens }
   }
 
-  *#readChoice(value: unknown): Generator<ChatEvent, void, undefined> {
+  *#readChoice(value: unknown): Generator<AnswerEvent, void, undefined> {
     const choice = this.#parseChoice(value)
-    const { index, delta, finish_reason: reason } = choice
+    const { index, finish_reason: reason } = choice
+    const says = saysSomething(choice)
     if (this.#finished.has(index)) {
       // Nothing may follow a finish but an empty echo of it.
-      if (Object.values(delta).some((part) => part !== null && part !== '')) throw this.malformed()
+      if (says) throw this.malformed()
       return
     }
     this.#started = true
     this.#open.add(index)
-    const content = typeof delta.content === 'string' ? delta.content : ''
-    if (reason === null || Object.keys(delta).length > 0) {
-      if (Object.entries(delta).some(([key, part]) => key !== 'role' && part !== null && part !== '')) {
-        this.#contentDeltas++
-      }
-      yield { kind: 'delta', choice: index, content, raw: { ...choice, finish_reason: null } }
+    const hasPiece = says || Object.keys(choice.delta ?? {}).length > 0
+    if (reason === null || hasPiece) {
+      if (says) this.#pieces++
+      yield { kind: 'delta', choice: index, content: contentOf(choice), raw: { ...choice, finish_reason: null } }
     }
     if (reason === null) return
     this.#open.delete(index)
     this.#finished.add(index)
     // What stood beside the last delta went out with it; logprobs said twice would be counted twice.
-    const raw = Object.keys(delta).length > 0 ? { ...choice, delta: {}, logprobs: null } : choice
+    const raw = hasPiece ? { ...choice, ...this.#emptyPart(), logprobs: null } : choice
     yield { kind: 'finish', choice: index, reason, raw }
   }
 
   #parseChoice(value: unknown): RawChoice {
     if (!isRecord(value)) throw this.malformed()
-    const { index = 0, delta, finish_reason: reason, ...rest } = value
-    if (!isCount(index) || index >= CHOICES_MAX) throw this.malformed()
+    const { index = 0, delta, text, finish_reason: reason, ...rest } = value
+    // A server that answers more than it was asked for did not understand the question.
+    if (!isCount(index) || index >= this.#options.choices) throw this.malformed()
     if (reason !== null && reason !== undefined && typeof reason !== 'string') throw this.malformed()
     for (const field of LEAKING_FIELDS) delete rest[field]
     // An empty string is how some servers say "not yet".
-    return { index, delta: isRecord(delta) ? delta : {}, ...rest, finish_reason: reason || null }
+    const finished = { finish_reason: reason || null }
+    if (this.#options.part === 'text')
+      return { text: typeof text === 'string' ? text : '', index, ...rest, ...finished }
+    return { index, delta: isRecord(delta) ? delta : {}, ...rest, ...finished }
   }
+
+  #emptyPart(): Partial<RawChoice> {
+    return this.#options.part === 'text' ? { text: '' } : { delta: {} }
+  }
+}
+
+function contentOf({ delta, text }: RawChoice): string {
+  return text ?? (typeof delta?.content === 'string' ? delta.content : '')
 }
 
 function isCount(value: unknown): value is number {
@@ -128,5 +148,3 @@ function isCount(value: unknown): value is number {
 
 /** What servers say about their cache or speed beside a choice; beside the choices nothing is passed on at all. */
 const LEAKING_FIELDS = ['timings', 'usage', 'prompt_progress', 'cached_tokens', 'meta_info'] as const
-
-const CHOICES_MAX = 128

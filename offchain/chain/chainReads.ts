@@ -1,11 +1,11 @@
 /**
- * What a client reads of the chain, over plain JSON-RPC: a few hundred lines of viem instead of all of it, for browsers. Several endpoints are
+ * What a client reads of the chain, over plain JSON-RPC and without a library, for browsers. Several endpoints are
  * believed only where all say the same of one block: then no single one can show a client another registry.
  * @module
  */
 import type { Abi, PublicClient } from 'viem'
-import { decodeFunctionResult, encodeFunctionData } from 'viem/utils'
 import type { Hex } from '#protocol/bytes.ts'
+import { decodeResult, encodeCall } from './abiCodec.ts'
 
 /** viem's client is one too. Every call rejects when an endpoint does not answer, refuses, or contradicts another. */
 export type ChainReads = {
@@ -44,12 +44,12 @@ export function createChainReads(rpcUrls: readonly string[], timeoutMs: number =
     readonly args?: readonly unknown[]
   }): Promise<unknown> => {
     const { address, abi, functionName, args = [] } = read
-    const data = encodeFunctionData({ abi, functionName, args })
+    const data = encodeCall(abi, functionName, args)
     const result = await onAll('eth_call', [{ to: address, data }, await commonBlock()])
     if (typeof result !== 'string' || result === '0x') {
       throw new ChainReadError('NO_CONTRACT', `there is no contract with ${functionName} at ${address}`)
     }
-    return decodeFunctionResult({ abi, functionName, args, data: result as Hex })
+    return decodeResult(abi, functionName, result as Hex)
   }
   return {
     async getChainId() {
@@ -60,7 +60,7 @@ export function createChainReads(rpcUrls: readonly string[], timeoutMs: number =
       if (typeof block !== 'object' || block === null || !('timestamp' in block)) throw malformed('a block')
       return { timestamp: quantity(block.timestamp) }
     },
-    // The same by its types: what they say of the answer is what `decodeFunctionResult` makes of the same ABI.
+    // The same by its types: what they say of the answer is what `decodeResult` makes of the same ABI.
     readContract: readContract as PublicClient['readContract'],
   }
 }

@@ -28,6 +28,7 @@ describe('a configuration', () => {
       ...config,
       chain: { ...config.chain, fromBlock: 7n },
       successors: [],
+      keyOverlapSeconds: 3_600,
       reserve: { seconds: 300, renewedSecondsMax: 3_600 },
       limits: ISSUER_LIMITS,
     })

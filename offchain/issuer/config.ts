@@ -8,6 +8,7 @@ import {
   type Listen,
   ListenSchema,
 } from '#node/enclave/config.ts'
+import { KEY_OVERLAP_SECONDS } from '#node/enclave/sealingKeys.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { address, hash, type Schema, uintOf } from '#protocol/wire/json.ts'
 import type { KeysConfig } from './keysetKeys.ts'
@@ -21,6 +22,8 @@ export type IssuerConfig = {
   /** At least two, of different providers. */
   readonly rpcUrls: readonly string[]
   readonly attester: AttesterConfig
+  /** How long requests still open with sealing keys that were replaced, in seconds. */
+  readonly keyOverlapSeconds: number
   readonly keys: KeysConfig
   /** Measurements that keysets are handed to, besides our own. The registry must call their enclaves active issuers all the same. */
   readonly successors: readonly Hex[]
@@ -68,6 +71,7 @@ export const IssuerConfigSchema: Schema<IssuerConfig> = v.object({
   ),
   rpcUrls: v.pipe(v.array(url), v.minLength(2), v.maxLength(16)),
   attester: AttesterConfigSchema,
+  keyOverlapSeconds: v.optional(positive, KEY_OVERLAP_SECONDS),
   keys: v.union([
     v.strictObject({
       generate: v.object({ signDays: days, spendDays: days, exitDays: v.pipe(days, v.minValue(365)) }),

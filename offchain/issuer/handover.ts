@@ -6,10 +6,11 @@
 import type { AttesterConfig, EnclaveChain } from '#node/enclave/config.ts'
 import type { Enclave } from '#node/enclave/enclave.ts'
 import type { Logger } from '#node/log.ts'
-import type { Hex } from '#protocol/bytes.ts'
+import { type Hex, toHex } from '#protocol/bytes.ts'
 import { type HandedKeyset, sealHandover } from '#protocol/credits/sealedHandover.ts'
 import { signSuccession, type VaultDomain } from '#protocol/credits/succession.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
+import { keccak256 } from '#protocol/hash.ts'
 import { recoverSigner } from '#protocol/receipt/head.ts'
 import type { SealingSuites } from '#protocol/sealing/suite.ts'
 import type { PublicEvidence } from '#protocol/wire/agentApi.ts'
@@ -83,7 +84,7 @@ async function handOver(
   const misfit = checkStatement(statement, options)
   if (misfit?.ok === false) throw new HandoverError(misfit.code, misfit.message)
   const giver = options.enclave.statement.enclave
-  const digest = hashHandover({ giver, keyConfigs: statement.keyConfigs }, options.domain)
+  const digest = hashHandover({ giver, keyConfigs: toHex(keccak256(request.keyConfigs)) }, options.domain)
   if (recoverSigner(digest, request.signature)?.toLowerCase() !== taker) {
     throw new HandoverError('BAD_SIGNATURE', 'the request was not signed by the enclave that takes, for this one')
   }

@@ -9,11 +9,12 @@ import type { AttesterConfig, EnclaveChain } from '#node/enclave/config.ts'
 import type { Enclave } from '#node/enclave/enclave.ts'
 import { errorFields, type Logger } from '#node/log.ts'
 import { callSealed } from '#node/sealing/sealedCall.ts'
-import { decodeUtf8, encodeUtf8, type Hex, toBase64 } from '#protocol/bytes.ts'
+import { decodeUtf8, encodeUtf8, type Hex, toBase64, toHex } from '#protocol/bytes.ts'
 import { CreditError } from '#protocol/credits/creditError.ts'
 import { type HandedKeyset, openHandover } from '#protocol/credits/sealedHandover.ts'
 import { isSuccessionBy, type VaultDomain } from '#protocol/credits/succession.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
+import { keccak256 } from '#protocol/hash.ts'
 import { type CompactSignature, signDigest } from '#protocol/receipt/head.ts'
 import type { SealingSuites } from '#protocol/sealing/suite.ts'
 import type { PublicEvidence } from '#protocol/wire/agentApi.ts'
@@ -166,10 +167,11 @@ export class HandoverTaker {
     if (own === undefined) return { ok: false, code: 'NO_EVIDENCE' }
     const peer = await this.#checkGiver(url, own)
     if (!peer.ok) return peer
-    const digest = hashHandover({ giver: peer.enclave, keyConfigs: own.statement.keyConfigs }, this.#options.domain)
+    const { keyConfigs } = enclave
+    const digest = hashHandover({ giver: peer.enclave, keyConfigs: toHex(keccak256(keyConfigs)) }, this.#options.domain)
     const body = toJson({
       evidence: { ...own, document: toBase64(own.document) },
-      keyConfigs: toBase64(enclave.keyConfigs),
+      keyConfigs: toBase64(keyConfigs),
       signature: signDigest(digest, enclave.privateKey),
     })
     const answer = await callSealed(

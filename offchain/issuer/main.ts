@@ -53,7 +53,7 @@ await runRole('issuer', IssuerConfigSchema, async (config, log) => {
   const suites = createNodeSuites()
   const attester = await openAttester(config.attester, contracts.chainId, 'issuer')
   const { vault: _vault, fromBlock, ...binding } = contracts
-  const enclave = await bootEnclave('issuer', binding, attester, suites)
+  const enclave = await bootEnclave('issuer', binding, attester, suites, config.keyOverlapSeconds)
   const url = process.env.DATABASE_URL
   const database = await openDatabase(url === undefined || url === '' ? config.database : { url }, log)
   await migrate(database.sql, MIGRATIONS)

@@ -5,14 +5,14 @@
  */
 import { loadDevelopmentRoot, pinDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
 import type { AttesterConfig, EnclaveChain } from '#node/enclave/config.ts'
-import { type Hex, toHex } from '#protocol/bytes.ts'
+import type { Hex } from '#protocol/bytes.ts'
 import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
+import { bindsKeyConfigs } from '#protocol/evidence/keyAnnouncement.ts'
 import { measurementOf } from '#protocol/evidence/measurement.ts'
 import { parseNitroDocument } from '#protocol/evidence/nitroDocument.ts'
 import { ENCLAVE_ROLE, verifyStatement } from '#protocol/evidence/statement.ts'
 import { verifyNitroEvidence } from '#protocol/evidence/verifyEvidence.ts'
-import { keccak256 } from '#protocol/hash.ts'
 import { type KeyConfig, KeyConfigError, parseKeyConfigList } from '#protocol/sealing/keyConfig.ts'
 import { KEM_X_WING } from '#protocol/sealing/suite.ts'
 import type { PublicEvidence, Statement } from '#protocol/wire/agentApi.ts'
@@ -59,7 +59,8 @@ export function verifyPeer({ evidence, keyConfigs }: PeerDocuments, policy: Peer
   const { statement, document } = evidence
   const refusal = checkStatement(statement, policy)
   if (refusal !== undefined) return refusal
-  const config = toHex(keccak256(keyConfigs)) === statement.keyConfigs ? chooseConfig(keyConfigs) : undefined
+  const isBound = bindsKeyConfigs(statement, evidence.announcement, keyConfigs, policy.binding)
+  const config = isBound ? chooseConfig(keyConfigs) : undefined
   if (config === undefined) return refuse('WRONG_KEYS', 'its key configurations are not those that its evidence binds')
   const { roots, measurements, binding } = policy
   const verdict = verifyNitroEvidence(

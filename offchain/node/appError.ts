@@ -7,6 +7,8 @@ export type AppErrorCode =
   | 'DATABASE_FAILED'
   | 'RPC_FAILED'
   | 'PEER_FAILED'
+  /** The peer has other sealing keys by now: nothing of the request was read. */
+  | 'NOT_OPENED'
   | 'NOT_REGISTERED'
   | 'MISSING_TOOL'
 

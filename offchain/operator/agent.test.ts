@@ -220,6 +220,7 @@ function startAgent(gatewayUrl: string, aggregators: readonly string[]): Operato
       pollMs: 2,
       fromBlock: 0n,
       evidenceRenewalSeconds: 3_600,
+      keyRotationSeconds: 302_400,
     },
     connectGateway(gatewayUrl),
     absentChain(),

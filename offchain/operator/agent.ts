@@ -12,6 +12,7 @@ import { DELIVERY_LEAVES_MAX } from '#protocol/wire/aggregatorApi.ts'
 import { readCleared } from './cleared.ts'
 import { ClearingBox } from './clearingBox.ts'
 import type { OperatorConfig } from './config.ts'
+import { rotateKeys } from './keyRotation.ts'
 import { EnclaveOutbox, openOutboxes } from './outbox.ts'
 import { deliver, deliverClearing, type GatewayAgent } from './peers.ts'
 import { activeUntil, type RegistryAccess, registerEnclave, renewEvidence } from './registration.ts'
@@ -27,6 +28,9 @@ const CLEARED_CHECK_MS = 15_000
 
 /** How often an issuer is asked whether it takes another's place. */
 const SUCCESSIONS_CHECK_MS = 1_000
+
+/** How often it is asked, at most, whether sealing keys are to be replaced; ten times within their age where that is short. */
+const ROTATION_CHECK_MS = 60_000
 
 export type AgentState = { enclave: Hex | undefined; isRegistered: boolean; isGatewayReachable: boolean }
 
@@ -56,6 +60,7 @@ export class OperatorAgent {
     this.#loops.push(this.#forever('attest', () => this.#attest()))
     this.#loops.push(this.#forever('clear', () => this.#clear()))
     this.#loops.push(this.#forever('succeed', () => this.#succeed()))
+    this.#loops.push(this.#forever('rotate', () => this.#rotate()))
     for (const url of this.#config.aggregators) {
       this.#loops.push(this.#forever('deliver', () => this.#deliverTo(url)))
     }
@@ -153,6 +158,19 @@ export class OperatorAgent {
       this.#renewedAt = now
       this.#log.info('evidence renewed', { enclave })
     }
+  }
+
+  #rotationDueAt = 0
+
+  /** Replaces the enclave's sealing keys when their time has come. */
+  async #rotate(): Promise<void> {
+    const { enclave, isRegistered } = this.state
+    const now = performance.now()
+    if (enclave === undefined || !isRegistered || now < this.#rotationDueAt) return
+    this.#rotationDueAt = now + Math.min(ROTATION_CHECK_MS, 100 * this.#config.keyRotationSeconds)
+    const step = await rotateKeys(this.#access, this.#gateway, this.#config.keyRotationSeconds)
+    if (step !== undefined)
+      this.#log.info(step.kind === 'announced' ? 'keys announced' : 'keys in use', { enclave, ...step })
   }
 
   /** Delivers what this aggregator lacks of every enclave and keyset. One that it refuses does not hold up the others. */

@@ -22,7 +22,12 @@ export type OperatorConfig = {
   readonly fromBlock: bigint
   readonly pollMs: number
   readonly evidenceRenewalSeconds: number
+  /** Age at which sealing keys are replaced. The registry knows a document for seven days, and two at a time: half of that, unless told. */
+  readonly keyRotationSeconds: number
 }
+
+/** 3.5 days: keys that live seven take turns in two slots. */
+const KEY_ROTATION_SECONDS = 302_400
 
 const url = v.pipe(v.string(), v.url())
 const positive = v.pipe(v.number(), v.integer(), v.minValue(1))
@@ -39,4 +44,5 @@ export const OperatorConfigSchema: Schema<OperatorConfig> = v.object({
   fromBlock: v.optional(uintOf(64), '0'),
   pollMs: v.optional(positive, 200),
   evidenceRenewalSeconds: v.optional(positive, 3_600),
+  keyRotationSeconds: v.optional(v.pipe(positive, v.maxValue(KEY_ROTATION_SECONDS)), KEY_ROTATION_SECONDS),
 })

@@ -9,6 +9,8 @@ import {
   AgentStatusSchema,
   type ClearingAcknowledged,
   EvidenceAnswerSchema,
+  type KeysOffer,
+  KeysOfferSchema,
   type SignedClearing,
 } from '#protocol/wire/agentApi.ts'
 import {
@@ -33,6 +35,10 @@ const ANSWER_BYTES_MAX = 4_194_304
 export type GatewayAgent = {
   status(): Promise<AgentStatus>
   renewEvidence(nonce: Hex): Promise<Uint8Array>
+  /** The sealing keys that come next; undefined while those before the present ones still open requests. */
+  nextKeys(): Promise<KeysOffer | undefined>
+  /** Tells the enclave that these keys are live in the registry. */
+  useKeys(hash: Hex): Promise<void>
   log(from: number): Promise<AgentLog>
   acknowledge(size: number): Promise<void>
   /** An issuer's newest clearings, one a keyset. */
@@ -49,6 +55,15 @@ export function connectGateway(url: string): GatewayAgent {
     async renewEvidence(nonce) {
       const answer = await call(url, '/agent/evidence', { nonce })
       return parse(EvidenceAnswerSchema, answer, 'gateway evidence').document
+    },
+    async nextKeys() {
+      const { ok, status, text } = await post(url, '/agent/keys/next', {})
+      if (ok) return parse(KeysOfferSchema, text, 'next keys')
+      if (status === 409) return undefined
+      throw new AppError('PEER_FAILED', `/agent/keys/next answered ${status}`, { retryable: true })
+    },
+    async useKeys(hash) {
+      await call(url, '/agent/keys/use', { hash })
     },
     log: async (from) => parse(AgentLogSchema, await call(url, `/agent/log?from=${from}`), 'gateway log'),
     async acknowledge(size) {

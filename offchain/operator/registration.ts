@@ -127,7 +127,7 @@ function registryStatement({ statement }: AgentStatus): {
   return { role: ENCLAVE_ROLE[role], enclave, keyConfigs, operator }
 }
 
-function asAppError(cause: unknown): AppError {
+export function asAppError(cause: unknown): AppError {
   if (cause instanceof AppError) return cause
   const revert = cause instanceof BaseError && cause.walk((inner) => inner instanceof ContractFunctionRevertedError)
   if (revert instanceof ContractFunctionRevertedError) {

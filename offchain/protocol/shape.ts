@@ -2,7 +2,7 @@
  * The shape of answers on the wire: which sizes and times an onlooker sees. The client chooses inside the seal.
  *
  * - `private` (default): one cell every TICK_MS, idle ones too, up to a class of total length.
- * - `balanced`: cells of the same size as soon as there is something to say, none while idle.
+ * - `balanced`: cells of the same size when there is something to say, none while idle. Events that come close together share one.
  * - `off`: chunks as the model produces them; token lengths show.
  *
  * Cells are filled with comments of the event stream (lines that start with a colon), which every parser ignores and the client

@@ -8,26 +8,33 @@
  */
 import { createChainReads } from '#chain/chainReads.ts'
 import { registryReadsAbi } from '#chain/generated/readsAbis.ts'
-import { decodeUtf8, type Hex } from '#protocol/bytes.ts'
-import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
+import type { Hex } from '#protocol/bytes.ts'
 import { createWebSuites } from '#protocol/sealing/webSuites.ts'
-import { PAYMENT_FIELD } from '#protocol/wire/paymentField.ts'
 import { parseReceiptFile } from '#protocol/wire/receiptFile.ts'
 import { SealpathError } from './errors.ts'
-import { findGateways, type Network, pickGateway, type TrustedGateway } from './gateway.ts'
-import type { ConnectOptions, Step } from './options.ts'
+import { sendRequest } from './failover.ts'
+import { findGateways, type Network, type TrustedGateway } from './gateway.ts'
+import { GatewayPool, TermsError } from './gatewayPool.ts'
+import { readTerms } from './gatewayTerms.ts'
+import type { ConnectOptions } from './options.ts'
+import { cryptoWord } from './random.ts'
 import type { ExchangeAccess } from './receiptCheck.ts'
-import { exchange, readInnerRequest, SEALED_ORIGIN, type SealedAnswer } from './sealedFetch.ts'
+import { readInnerRequest, SEALED_ORIGIN } from './sealedFetch.ts'
 import { SealedReceipt } from './sealedReceipt.ts'
 
-/** How long a checked gateway is used before registry and evidence are read again. */
-const RECHECK_MS = 300_000
+export { SealpathError, type SealpathErrorCode } from './errors.ts'
+export type { ConnectOptions, GatewayPolicy, ModelPolicy, PriceLimit, Step } from './options.ts'
+
+/** How long a gateway may take to tell its prices and models. */
+const TERMS_TIMEOUT_MS_MAX = 15_000
+const TIMEOUT_MS = 120_000
+const ATTEMPTS_MAX = 3
 
 export type SealedClient = {
   /** Give it to an OpenAI client as `fetch`. Refuses every address outside `baseURL`'s origin. */
   readonly fetch: (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
   readonly baseURL: string
-  /** The gateway that requests go to now. */
+  /** The gateway of the newest request; before the first one, that which it would go to. */
   readonly gateway: TrustedGateway
   /** The verified receipt of a response that `fetch` answered with; settles once its body was read to the end. */
   receiptOf(response: Response): Promise<SealedReceipt>
@@ -44,59 +51,49 @@ export type SealedClient = {
 
 /** Reads the registry, checks the evidence of every gateway behind the relay, and picks one. Throws `SealpathError`. */
 export async function connect(options: ConnectOptions): Promise<SealedClient> {
+  checkOptions(options)
+  const { onStep = () => {}, policy = {}, timeoutMs = TIMEOUT_MS, attemptsMax = ATTEMPTS_MAX } = options
   const network = await readNetwork(options)
-  const onStep = options.onStep ?? (() => {})
+  const suites = createWebSuites()
   const access: ExchangeAccess = {
     ...network,
     aggregatorUrl: options.aggregatorUrl,
-    suites: createWebSuites(),
+    suites,
     padding: options.padding ?? 'private',
-    timeoutMs: options.timeoutMs ?? 120_000,
+    timeoutMs,
+    idleTimeoutMs: options.idleTimeoutMs ?? TIMEOUT_MS,
     onStep,
   }
+  const termsTimeoutMs = Math.min(timeoutMs, TERMS_TIMEOUT_MS_MAX)
+  const find = async () => {
+    const gateways = await findGateways(network, policy, BigInt(Math.floor(Date.now() / 1000)))
+    onStep({ kind: 'registry-read', gateways: gateways.length })
+    return gateways
+  }
+  const pool = new GatewayPool(
+    {
+      find,
+      readTerms: (of) => readTerms({ suites, timeoutMs: termsTimeoutMs }, of),
+      word: cryptoWord,
+      now: () => performance.now(),
+    },
+    policy,
+  )
   // Who pays nothing loads nothing of it.
   const payer =
     options.wallet === undefined
       ? undefined
       : (await import('./wallet/openPayer.ts')).openPayer({ ...options, wallet: options.wallet }, network, access)
+  let gateway = await firstGateway(pool, attemptsMax)
+  const onGateway = (chosen: TrustedGateway) => {
+    if (chosen !== gateway) announce(chosen)
+    gateway = chosen
+  }
+  const announce = ({ enclave, operator, isDevelopment }: TrustedGateway) =>
+    onStep({ kind: 'gateway-chosen', enclave, operator, isDevelopment })
+  announce(gateway)
+  const sender = { pool, access, payer, attemptsMax, onStep, onGateway }
   const receipts = new WeakMap<Response, Promise<SealedReceipt>>()
-  let gateway = await chooseGateway(network, options, onStep)
-  let checkedAt = performance.now()
-  const choose = async () => {
-    gateway = await chooseGateway(network, options, onStep)
-    checkedAt = performance.now()
-  }
-
-  const send = async (input: RequestInfo | URL, init?: RequestInit): Promise<SealedAnswer> => {
-    const { inner, signal } = await readInnerRequest(input, init, access.padding)
-    if (performance.now() - checkedAt > RECHECK_MS) await choose()
-    try {
-      return await payAndExchange(inner, signal)
-    } catch (error) {
-      if (!(error instanceof SealpathError) || error.code !== 'REQUEST_NOT_OPENED') throw error
-      // The key may have rotated, or the gateway restarted as a new enclave: look again, once.
-      await choose()
-      return payAndExchange(inner, signal)
-    }
-  }
-  const payAndExchange = async (inner: InnerRequest, signal: AbortSignal | undefined): Promise<SealedAnswer> => {
-    if (payer === undefined || inner.path !== PAID_PATH) return exchange(access, gateway, inner, signal)
-    const payment = await payer.pay(gateway, modelOf(inner.body), inner.body)
-    if (payment === undefined) return exchange(access, gateway, inner, signal)
-    onStep({ kind: 'payment-made', payment: payment.id })
-    const paid = { ...inner, headers: [...inner.headers, [PAYMENT_FIELD, payment.field] as const] }
-    try {
-      const answer = await exchange(access, gateway, paid, signal, payment)
-      // However the answer ends: read, cut or left.
-      answer.receipt.then(payment.release, payment.release)
-      return answer
-    } catch (error) {
-      // Nobody could open it, so nobody handed the payment on. After any other failure somebody may have.
-      if (error instanceof SealpathError && error.code === 'REQUEST_NOT_OPENED') await payment.abandon()
-      else payment.release()
-      throw error
-    }
-  }
 
   return {
     baseURL: `${SEALED_ORIGIN}/v1`,
@@ -104,7 +101,8 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
       return gateway
     },
     async fetch(input, init) {
-      const { response, receipt } = await send(input, init)
+      const { inner, signal } = await readInnerRequest(input, init, access.padding)
+      const { response, receipt } = await sendRequest(sender, inner, signal)
       receipts.set(response, receipt)
       if (options.onReceipt !== undefined) receipt.then(options.onReceipt).catch(() => undefined)
       return response
@@ -121,36 +119,38 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
   }
 }
 
-/** The requests that cost something. */
-const PAID_PATH = '/v1/chat/completions'
-
-/** '' for a body that names none: the gateway says what is wrong with it. */
-function modelOf(body: Uint8Array): string {
-  try {
-    const { model } = JSON.parse(decodeUtf8(body)) as { model?: unknown }
-    return typeof model === 'string' ? model : ''
-  } catch {
-    return ''
+/** The gateway that requests go to unless their model leads them elsewhere. */
+async function firstGateway(pool: GatewayPool, attemptsMax: number): Promise<TrustedGateway> {
+  const silent: TrustedGateway[] = []
+  for (;;) {
+    try {
+      const choice = await pool.choose({ model: undefined, isPaid: false }, silent)
+      if (choice !== undefined) return choice.gateway
+      throw new SealpathError('NO_GATEWAY', 'there is no gateway to choose from')
+    } catch (error) {
+      if (!(error instanceof TermsError)) throw error
+      if (silent.push(error.gateway) >= attemptsMax) throw error.cause
+    }
   }
 }
 
-async function chooseGateway(
-  network: Network,
-  options: ConnectOptions,
-  onStep: (step: Step) => void,
-): Promise<TrustedGateway> {
-  const gateways = await findGateways(network, options.policy ?? {}, BigInt(Math.floor(Date.now() / 1000)))
-  onStep({ kind: 'registry-read', gateways: gateways.length })
-  const gateway = pickGateway(gateways, crypto.getRandomValues(new Uint32Array(1)))
-  const { enclave, operator, isDevelopment } = gateway
-  onStep({ kind: 'gateway-chosen', enclave, operator, isDevelopment })
-  return gateway
+function checkOptions({ relayUrl, attemptsMax = 1, timeoutMs = 1, idleTimeoutMs = 1 }: ConnectOptions): void {
+  const relays = typeof relayUrl === 'string' ? [relayUrl] : relayUrl
+  if (relays.length === 0 || !relays.every((url) => URL.canParse(url))) {
+    throw new SealpathError('BAD_OPTIONS', 'expected relayUrl as the address of a relay, or of several')
+  }
+  if (!Number.isInteger(attemptsMax) || attemptsMax < 1) {
+    throw new SealpathError('BAD_OPTIONS', 'expected attemptsMax as a whole number from 1')
+  }
+  if (!(timeoutMs > 0 && idleTimeoutMs > 0)) {
+    throw new SealpathError('BAD_OPTIONS', 'expected timeoutMs and idleTimeoutMs as milliseconds above 0')
+  }
 }
 
 /** What the registry says about itself. Throws `SealpathError` (`CHAIN_FAILED`). */
 async function readNetwork({ rpcUrl, relayUrl, registry }: ConnectOptions): Promise<Network> {
-  const client = createChainReads(typeof rpcUrl === 'string' ? [rpcUrl] : rpcUrl)
   try {
+    const client = createChainReads(typeof rpcUrl === 'string' ? [rpcUrl] : rpcUrl)
     const [chainId, settlement] = await Promise.all([
       client.getChainId(),
       client.readContract({ address: registry, abi: registryReadsAbi, functionName: 'settlement' }),

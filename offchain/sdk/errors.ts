@@ -7,12 +7,14 @@ export type SealpathErrorCode =
   | 'CHAIN_FAILED'
   /** The relay does not answer, or is full. */
   | 'RELAY_FAILED'
-  /** No gateway behind the relay agrees with registry, evidence and policy. */
+  /** No gateway behind the relay agrees with registry, evidence and policy, or none serves the model as the policy wants it. */
   | 'NO_GATEWAY'
   /** Registry and evidence do not agree: nothing was sealed. */
   | 'EVIDENCE_REFUSED'
   /** The gateway could not open the request: its key rotated, or relay and gateway do not belong together. */
   | 'REQUEST_NOT_OPENED'
+  /** The gateway did not begin its answer in time, or was silent for too long amid it. */
+  | 'TIMED_OUT'
   /** The answer broke off: what came before is not complete. */
   | 'ANSWER_CUT'
   /** A complete answer came without a receipt. */

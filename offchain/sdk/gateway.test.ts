@@ -24,7 +24,7 @@ import { measurementOf } from '#protocol/evidence/measurement.ts'
 import { OHTTP_KEYS } from '#protocol/sealing/mediaTypes.ts'
 import { createRelayApp } from '../relay/app.ts'
 import { RELAY_LIMITS } from '../relay/config.ts'
-import { findGateways, type Network, pickGateway } from './gateway.ts'
+import { findGateways, type Network } from './gateway.ts'
 
 const BINDING = {
   chainId: 31_337,
@@ -245,16 +245,20 @@ test('fails with a chain that does not answer', async () => {
   expect(await refusalOf(findGateways({ ...network, client }, {}, NOW))).toEqual(['CHAIN_FAILED', undefined])
 })
 
-test('picks among gateways by the random number alone', () => {
-  const base = { operator: BINDING.operator, measurement: MEASUREMENT, isDevelopment: true, keyConfigs: [] }
-  const gateways = [1, 2, 3].map((i) => ({
-    ...base,
-    enclave: `0x${`${i}`.repeat(40)}` as Hex,
-    url: new URL(`http://g${i}`),
-  }))
-  const picked = [0, 1, 2, 3, 4_294_967_295].map((n) =>
-    gateways.indexOf(pickGateway(gateways, Uint32Array.of(n)) as never),
-  )
-  expect(picked).toEqual([0, 1, 2, 0, 0])
-  expect(() => pickGateway([], Uint32Array.of(1))).toThrow(expect.objectContaining({ code: 'NO_GATEWAY' }))
+describe('of several relays', () => {
+  test('all are asked, and each way to an enclave is found', async () => {
+    const relays = [await relayOf([gatewayApp(enclave)]), await relayOf([gatewayApp(enclave)])]
+    const network = { ...networkOf('', [entryOf(enclave)]), relayUrl: relays }
+    const found = await findGateways(network, {}, NOW)
+    expect(found.map(({ url }) => url.origin).sort()).toEqual(relays.toSorted())
+    expect(new Set(found.map((gateway) => gateway.enclave)).size).toBe(1)
+  })
+
+  test('one that is down is no harm, all of them are', async () => {
+    const up = await relayOf([gatewayApp(enclave)])
+    const network = { ...networkOf('', [entryOf(enclave)]), relayUrl: ['http://127.0.0.1:9', up] }
+    expect(await findGateways(network, {}, NOW)).toHaveLength(1)
+    const down = { ...network, relayUrl: ['http://127.0.0.1:9', 'http://127.0.0.1:9'] }
+    expect(await refusalOf(findGateways(down, {}, NOW))).toEqual(['RELAY_FAILED', undefined])
+  })
 })

@@ -1,11 +1,11 @@
 /**
- * Choosing a gateway: what the relay offers, what the registry admits, what the evidence proves. Only a gateway on which all three
- * agree is sealed to, and the client picks among those at random: neither relay nor gateway can steer it to a key of their choice.
+ * Which gateways to trust: what the relay offers, what the registry admits, what the evidence proves. Only a gateway on which all three
+ * agree is sealed to, and the client picks among those at random (gatewayPool.ts): neither relay nor gateway can steer it to a key of their choice.
  * @module
  */
 import type { ChainReads } from '#chain/chainReads.ts'
 import { type LiveEnclave, readLiveEnclaves } from '#chain/registry.ts'
-import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
+import { type Hex, toHex } from '#protocol/bytes.ts'
 import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
 import { isLocalChain } from '#protocol/evidence/localChains.ts'
@@ -17,9 +17,9 @@ import { type KeyConfig, parseKeyConfigList } from '#protocol/sealing/keyConfig.
 import { KEM_X_WING } from '#protocol/sealing/suite.ts'
 import { type PublicEvidence, PublicEvidenceSchema } from '#protocol/wire/agentApi.ts'
 import { parseJson } from '#protocol/wire/json.ts'
-import { RelayDirectorySchema } from '#protocol/wire/relayApi.ts'
 import { SealpathError } from './errors.ts'
 import type { GatewayPolicy } from './options.ts'
+import { fetchDocument, fetchDocumentText, readDirectories } from './relayDocuments.ts'
 
 /** A gateway that may be sealed to. */
 export type TrustedGateway = {
@@ -38,16 +38,14 @@ export type Network = {
   readonly chainId: number
   readonly registry: Hex
   readonly settlement: Hex
-  readonly relayUrl: string
+  /** One relay or several. */
+  readonly relayUrl: string | readonly string[]
 }
 
-const DOCUMENT_TIMEOUT_MS = 15_000
-/** A directory of a thousand gateways, and more than any other document of a relay. */
-const DOCUMENT_BYTES_MAX = 524_288
 const EVIDENCE_AGE_SECONDS_MAX = 7_200
 
 /**
- * Every gateway behind the relay that registry, evidence and policy agree on. Throws `SealpathError`: `CHAIN_FAILED`, `RELAY_FAILED`; when
+ * Every gateway behind the relay that registry, evidence and policy agree on; one that several relay resources lead to stands there for each. Throws `SealpathError`: `CHAIN_FAILED`, `RELAY_FAILED`; when
  * none is left, `EVIDENCE_REFUSED` with the reason if there was just one, `NO_GATEWAY` otherwise.
  */
 export function findGateways(network: Network, policy: GatewayPolicy, nowSeconds: bigint): Promise<TrustedGateway[]> {
@@ -67,12 +65,12 @@ async function findEnclaves(
   policy: GatewayPolicy,
   nowSeconds: bigint,
 ): Promise<TrustedGateway[]> {
-  const [live, directory] = await Promise.all([readRegistry(network, role), readDirectory(network.relayUrl)])
+  const [live, resources] = await Promise.all([readRegistry(network, role), readDirectories(network.relayUrl)])
   const refusals: SealpathError[] = []
   const found = await Promise.all(
-    directory.gateways.map(async ({ path }) => {
+    resources.map(async (url) => {
       try {
-        return await checkEnclave(network, role, new URL(path, network.relayUrl), live, policy, nowSeconds)
+        return await checkEnclave(network, role, url, live, policy, nowSeconds)
       } catch (error) {
         // One gateway that serves rubbish must not keep clients from the others.
         const refusal =
@@ -101,22 +99,6 @@ async function readRegistry({ client, registry }: Network, role: Role): Promise<
   }
 }
 
-async function readDirectory(relayUrl: string): Promise<ReturnType<typeof parseDirectory>> {
-  const text = await fetchText(new URL('/gateways', relayUrl))
-  try {
-    return parseDirectory(text)
-  } catch (cause) {
-    throw new SealpathError('RELAY_FAILED', 'the relay does not list its gateways as specified', { cause })
-  }
-}
-
-function parseDirectory(text: string): {
-  readonly operator: string
-  readonly gateways: readonly { readonly name: string; readonly path: string }[]
-} {
-  return parseJson(RelayDirectorySchema, text, 'relay directory')
-}
-
 async function checkEnclave(
   network: Network,
   role: Role,
@@ -126,8 +108,8 @@ async function checkEnclave(
   nowSeconds: bigint,
 ): Promise<TrustedGateway | undefined> {
   const [evidenceText, keyBytes] = await Promise.all([
-    fetchText(new URL(`${url.pathname}/evidence`, url)),
-    fetchBytes(new URL(`${url.pathname}/ohttp-keys`, url)),
+    fetchDocumentText(new URL(`${url.pathname}/evidence`, url)),
+    fetchDocument(new URL(`${url.pathname}/ohttp-keys`, url)),
   ])
   const evidence = parseJson(PublicEvidenceSchema, evidenceText, 'gateway evidence')
   const { statement } = evidence
@@ -138,7 +120,10 @@ async function checkEnclave(
   checkBinding(network, evidence, entry, toHex(keccak256(keyBytes)))
   checkPolicy(policy, entry)
   checkDocument(network, evidence, entry, policy, nowSeconds)
-  return { ...entry, url, keyConfigs: parseKeyConfigList(keyBytes) }
+  const gateway = { ...entry, url, keyConfigs: parseKeyConfigList(keyBytes) }
+  // Throws for an enclave to which this client could seal nothing.
+  preferredConfig(gateway.keyConfigs)
+  return gateway
 }
 
 /** Statement, registry and the keys that were served must name the same things. */
@@ -212,48 +197,8 @@ function acceptedRoots(chainId: number, policy: GatewayPolicy, document: Uint8Ar
   }
 }
 
-async function fetchText(url: URL): Promise<string> {
-  return new TextDecoder().decode(await fetchBytes(url))
-}
-
-async function fetchBytes(url: URL): Promise<Uint8Array> {
-  try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(DOCUMENT_TIMEOUT_MS) })
-    if (!response.ok) {
-      await response.body?.cancel()
-      throw new SealpathError('RELAY_FAILED', `the relay answered ${response.status} for ${url.pathname}`)
-    }
-    return await readBounded(response)
-  } catch (cause) {
-    if (cause instanceof SealpathError) throw cause
-    throw new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
-  }
-}
-
-async function readBounded({ body }: Response): Promise<Uint8Array> {
-  const parts: Uint8Array[] = []
-  let bytes = 0
-  const reader = body?.getReader()
-  for (let next = await reader?.read(); next !== undefined && !next.done; next = await reader?.read()) {
-    bytes += next.value.length
-    if (bytes > DOCUMENT_BYTES_MAX) {
-      await reader?.cancel()
-      throw new SealpathError('RELAY_FAILED', `the relay sent more than ${DOCUMENT_BYTES_MAX} bytes for one document`)
-    }
-    parts.push(next.value)
-  }
-  return joinBytes(parts)
-}
-
 function refuse(reason: string, message: string): SealpathError {
   return new SealpathError('EVIDENCE_REFUSED', message, { reason })
-}
-
-/** One of them, each as likely. `random` fills four bytes. */
-export function pickGateway(gateways: readonly TrustedGateway[], random: Uint32Array): TrustedGateway {
-  const gateway = gateways[(random[0] ?? 0) % gateways.length]
-  if (gateway === undefined) throw new SealpathError('NO_GATEWAY', 'there is no gateway to choose from')
-  return gateway
 }
 
 /** X-Wing where the enclave offers it: what is recorded today stays sealed when X25519 no longer is. */

@@ -1,8 +1,9 @@
 /** Checks the receipt of one answer while the answer is read: with what this client itself sent, read and derived, and nothing else. @module */
 import { equalBytes, fromHex, type Hex, joinBytes } from '#protocol/bytes.ts'
+import { feeRoundedUp } from '#protocol/prices.ts'
 import { readAnswer } from '#protocol/receipt/answer.ts'
 import type { CommittedData, Salts } from '#protocol/receipt/commitment.ts'
-import { hashName } from '#protocol/receipt/receipt.ts'
+import { hashName, ZERO_HASH } from '#protocol/receipt/receipt.ts'
 import { verifyReceipt } from '#protocol/receipt/verifyReceipt.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
 import type { Field } from '#protocol/sealing/binaryHttpFields.ts'
@@ -12,6 +13,7 @@ import { FillerStripper, type PaddingMode } from '#protocol/shape.ts'
 import { NONCE_FIELD, openingsOf, parseReceiptMessage, type ReceiptMessage } from '#protocol/wire/receiptFile.ts'
 import { SealpathError } from './errors.ts'
 import type { TrustedGateway } from './gateway.ts'
+import type { GatewayTerms } from './gatewayTerms.ts'
 import type { Step } from './options.ts'
 import { SealedReceipt, type SettlementAccess } from './sealedReceipt.ts'
 
@@ -23,22 +25,31 @@ export type ExchangeAccess = SettlementAccess & {
   readonly registry: Hex
   readonly suites: SealingSuites
   readonly padding: PaddingMode
+  /** To the head of an answer. */
   readonly timeoutMs: number
+  /** Between two chunks of an answer. */
+  readonly idleTimeoutMs: number
   readonly onStep: (step: Step) => void
 }
 
 /** The inner response's status and header fields. */
 export type Head = { readonly status: number; readonly headers: readonly Field[] }
 
+/** What this client sent, derived and saw. */
+export type CheckedExchange = {
+  readonly inner: InnerRequest
+  readonly sealed: SealedHttpRequest
+  readonly salts: Salts
+  readonly head: Head
+}
+
 /** Holds the exchange's side of a receipt until the receipt comes. */
 export class ReceiptCheck {
   readonly result: Promise<SealedReceipt>
   readonly #access: ExchangeAccess
   readonly #gateway: TrustedGateway
-  readonly #inner: InnerRequest
-  readonly #sealed: SealedHttpRequest
-  readonly #salts: Salts
-  readonly #head: Head
+  readonly #terms: GatewayTerms | undefined
+  readonly #exchange: CheckedExchange
   readonly #contentType: string
   readonly #stripper: FillerStripper | undefined
   readonly #body: Uint8Array[] = []
@@ -49,25 +60,25 @@ export class ReceiptCheck {
   constructor(
     access: ExchangeAccess,
     gateway: TrustedGateway,
-    inner: InnerRequest,
-    sealed: SealedHttpRequest,
-    salts: Salts,
-    head: Head,
+    terms: GatewayTerms | undefined,
+    exchange: CheckedExchange,
   ) {
     this.#access = access
     this.#gateway = gateway
-    this.#inner = inner
-    this.#sealed = sealed
-    this.#salts = salts
-    this.#head = head
-    this.#contentType = head.headers.find(([name]) => name === 'content-type')?.[1] ?? ''
-    this.#stripper = this.#contentType.startsWith('text/event-stream') ? new FillerStripper() : undefined
+    this.#terms = terms
+    this.#exchange = exchange
+    this.#contentType = exchange.head.headers.find(([name]) => name === 'content-type')?.[1] ?? ''
+    this.#stripper = this.isEventStream ? new FillerStripper() : undefined
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
     // Whoever does not ask for the receipt need not handle its failure: the body fails with the same error.
     this.result.catch(() => undefined)
+  }
+
+  get isEventStream(): boolean {
+    return this.#contentType.startsWith('text/event-stream')
   }
 
   /** `bytes` of the answer without its filler; remembered for the commitments. */
@@ -90,7 +101,8 @@ export class ReceiptCheck {
       const error = new SealpathError('RECEIPT_MISSING', 'the answer came without a receipt')
       this.#reject(error)
       // To a caller every status below 300 is success: any of them could carry an unproven answer.
-      if (this.#head.status < 300 && this.#inner.method === 'POST') throw error
+      const { head, inner } = this.#exchange
+      if (head.status < 300 && inner.method === 'POST') throw error
       return
     }
     const receipt = this.#verified(parseTrailer(trailer))
@@ -100,7 +112,7 @@ export class ReceiptCheck {
 
   #verified(message: ReceiptMessage): SealedReceipt {
     const data = this.#committedData()
-    const file = { ...message, openings: openingsOf(this.#salts, data) }
+    const file = { ...message, openings: openingsOf(this.#exchange.salts, data) }
     const verdict = verifyReceipt(file)
     if (!verdict.ok) throw reject(verdict.code, verdict.message)
     if (message.public.enclave !== this.#gateway.enclave)
@@ -109,19 +121,22 @@ export class ReceiptCheck {
     if (message.chainId !== chainId || message.registry !== registry || message.settlement !== settlement) {
       throw reject('WRONG_SETTLEMENT', 'the receipt settles elsewhere')
     }
-    if (!equalBytes(fromHex(message.private.encapsulated), this.#sealed.encapsulatedHash)) {
+    if (!equalBytes(fromHex(message.private.encapsulated), this.#exchange.sealed.encapsulatedHash)) {
       throw reject('WRONG_REQUEST', 'the receipt is for another encapsulated request')
     }
-    if (message.public.model !== this.#requestedModel()) throw reject('WRONG_MODEL', 'the receipt names another model')
+    const model = this.#requestedModel()
+    if (message.public.model !== hashName(model)) throw reject('WRONG_MODEL', 'the receipt names another model')
+    if (this.#terms !== undefined) checkTerms(message, this.#terms, model)
     // verifyReceipt opened every commitment with what this client itself sent, read and derived.
     return new SealedReceipt(file, this.#access)
   }
 
   #committedData(): CommittedData {
     const response = joinBytes(this.#body)
-    const nonce = this.#inner.headers.find(([name]) => name === NONCE_FIELD)?.[1] ?? '0x'
+    const { inner } = this.#exchange
+    const nonce = inner.headers.find(([name]) => name === NONCE_FIELD)?.[1] ?? '0x'
     return {
-      request: this.#inner.body,
+      request: inner.body,
       response,
       nonce: fromHex(nonce),
       ...readAnswer(response, this.#contentType),
@@ -129,9 +144,23 @@ export class ReceiptCheck {
   }
 
   #requestedModel(): string {
-    const { model } = JSON.parse(new TextDecoder().decode(this.#inner.body)) as { model?: unknown }
-    return typeof model === 'string' ? hashName(model) : ''
+    const { model } = JSON.parse(new TextDecoder().decode(this.#exchange.inner.body)) as { model?: unknown }
+    return typeof model === 'string' ? model : ''
   }
+}
+
+/** What the gateway said before it was chosen is what its receipt must say. Throws `SealpathError` (`RECEIPT_REJECTED`). */
+function checkTerms({ public: half, private: rest }: ReceiptMessage, terms: GatewayTerms, model: string): void {
+  const price = terms.prices.get(model)
+  if (price === undefined || rest.prices !== terms.pricesHash) {
+    throw reject('WRONG_PRICES', 'the receipt is under another price list than the gateway showed')
+  }
+  const origin = price.origin === undefined ? ZERO_HASH : hashName(price.origin)
+  if (half.source !== price.source || half.origin !== origin) {
+    throw reject('WRONG_SOURCE', 'somebody else vouches for the model than the gateway said')
+  }
+  const usage = { promptTokens: Number(rest.promptTokens), completionTokens: Number(rest.completionTokens) }
+  if (rest.fee > feeRoundedUp(price, usage)) throw reject('FEE_TOO_HIGH', 'the fee is more than its usage costs')
 }
 
 function parseTrailer(text: string): ReceiptMessage {

@@ -1,5 +1,5 @@
 /** One sealed question to an enclave behind the relay, its answer read whole. @module */
-import { mediaTypeOf } from '#protocol/sealing/mediaTypes.ts'
+import { mediaTypeOf, PROBLEM_JSON } from '#protocol/sealing/mediaTypes.ts'
 import type { SealingSuites } from '#protocol/sealing/suite.ts'
 import { sealWholeRequest, type WholeAnswer, type WholeRequest } from '#protocol/sealing/wholeExchange.ts'
 import { SealpathError } from './errors.ts'
@@ -7,7 +7,7 @@ import { preferredConfig, type TrustedGateway } from './gateway.ts'
 
 export type RelayCallOptions = { readonly suites: SealingSuites; readonly timeoutMs: number }
 
-/** Throws `SealpathError` (`RELAY_FAILED`) when no answer came, and what opening it throws. */
+/** Throws `SealpathError` (`RELAY_FAILED`, reason as in `relayRefusal`) when no answer came, and what opening it throws. */
 export async function callThroughRelay(
   { suites, timeoutMs }: RelayCallOptions,
   enclave: TrustedGateway,
@@ -43,5 +43,18 @@ async function send(
     throw new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
   }
   await response.body?.cancel()
-  throw new SealpathError('RELAY_FAILED', `the relay answered ${response.status}`)
+  throw relayRefusal(response)
+}
+
+/** Why `response` is no sealed answer. `reason`: `NOT_OPENED` when the enclave has other keys by now, otherwise `HTTP_` and the status. */
+export function relayRefusal({ status, headers }: Response): SealpathError {
+  const isNotOpened = status === 400 && mediaTypeOf(headers.get('content-type')) === PROBLEM_JSON
+  const reason = isNotOpened ? NOT_OPENED : `HTTP_${status}`
+  return new SealpathError('RELAY_FAILED', `the relay answered ${status}`, { reason })
+}
+
+export const NOT_OPENED = 'NOT_OPENED'
+
+export function notOpened(cause: SealpathError): SealpathError {
+  return new SealpathError('REQUEST_NOT_OPENED', 'the gateway could not open the request', { cause })
 }

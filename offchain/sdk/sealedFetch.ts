@@ -6,15 +6,19 @@
 import { deriveSalts } from '#protocol/receipt/commitment.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
 import type { Field } from '#protocol/sealing/binaryHttpFields.ts'
-import { type SealedHttpRequest, type SealedResponseReader, sealHttpRequest } from '#protocol/sealing/client.ts'
-import { mediaTypeOf, PROBLEM_JSON } from '#protocol/sealing/mediaTypes.ts'
+import { type SealedHttpRequest, sealHttpRequest } from '#protocol/sealing/client.ts'
+import { mediaTypeOf } from '#protocol/sealing/mediaTypes.ts'
 import { KEM_X_WING } from '#protocol/sealing/suite.ts'
 import { PADDING_FIELD, type PaddingMode } from '#protocol/shape.ts'
 import { CHANGE_TRAILER } from '#protocol/wire/paymentField.ts'
 import { NONCE_FIELD, RECEIPT_TRAILER } from '#protocol/wire/receiptFile.ts'
+import { AnswerReader } from './answerReader.ts'
+import { DoneHold } from './doneHold.ts'
 import { SealpathError } from './errors.ts'
 import { preferredConfig, type TrustedGateway } from './gateway.ts'
+import type { GatewayTerms } from './gatewayTerms.ts'
 import { type ExchangeAccess, type Head, ReceiptCheck } from './receiptCheck.ts'
+import { NOT_OPENED, notOpened, relayRefusal } from './relayCall.ts'
 import type { SealedReceipt } from './sealedReceipt.ts'
 import type { PaymentInFlight } from './wallet/payer.ts'
 
@@ -54,28 +58,34 @@ export async function readInnerRequest(
   return { inner, signal: init?.signal ?? (input instanceof Request ? input.signal : undefined) }
 }
 
+/** What is known of an exchange before it begins, where anything is. */
+export type ExchangeTerms = {
+  readonly payment?: PaymentInFlight | undefined
+  /** What the gateway said that it serves and charges: its receipt must agree. */
+  readonly terms?: GatewayTerms | undefined
+}
+
 /**
- * Seals one request to `gateway` and answers with its response. Throws `SealpathError`: `REQUEST_NOT_OPENED`, `RELAY_FAILED`, `ANSWER_CUT`
- * before the head; after it the body errors with `ANSWER_CUT`, `RECEIPT_MISSING` or `RECEIPT_REJECTED`.
+ * Seals one request to `gateway` and answers with its response. Throws `SealpathError`: `REQUEST_NOT_OPENED`, `RELAY_FAILED`, `TIMED_OUT`,
+ * `ANSWER_CUT` before the head; after it the body errors with `ANSWER_CUT`, `TIMED_OUT`, `RECEIPT_MISSING` or `RECEIPT_REJECTED`.
  */
 export async function exchange(
   access: ExchangeAccess,
   gateway: TrustedGateway,
   inner: InnerRequest,
   signal: AbortSignal | undefined,
-  payment?: PaymentInFlight,
+  { payment, terms }: ExchangeTerms = {},
 ): Promise<SealedAnswer> {
+  signal?.throwIfAborted()
   const config = preferredConfig(gateway.keyConfigs)
   const sealed = await sealHttpRequest(access.suites, config, inner)
+  signal?.throwIfAborted()
   access.onStep({ kind: 'request-sealed', bytes: sealed.body.length, postQuantum: config.kemId === KEM_X_WING })
   const abort = new AbortController()
   const onAbort = () => abort.abort(signal?.reason)
-  signal?.throwIfAborted()
   signal?.addEventListener('abort', onAbort, { once: true })
-  const timer = setTimeout(
-    () => abort.abort(new SealpathError('RELAY_FAILED', 'no answer within the time allowed')),
-    access.timeoutMs,
-  )
+  const overtime = (what: string) => () => abort.abort(new SealpathError('TIMED_OUT', what))
+  const timer = setTimeout(overtime('the gateway did not begin its answer in the time allowed'), access.timeoutMs)
   const finish = () => {
     clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
@@ -84,12 +94,16 @@ export async function exchange(
   try {
     const outer = await send(gateway.url, sealed, abort.signal)
     if (outer.body === null) throw new SealpathError('ANSWER_CUT', 'the relay answered without a body')
-    const reader = new AnswerReader(outer.body.getReader(), sealed.openResponse(), signal)
+    const reader = new AnswerReader(outer.body.getReader(), sealed.openResponse(), {
+      signal: abort.signal,
+      idleTimeoutMs: access.idleTimeoutMs,
+      onIdle: overtime('the answer stopped for longer than allowed: what came before is not complete'),
+    })
     const head = await reader.head()
     clearTimeout(timer)
     access.onStep({ kind: 'answer-begun', status: head.status })
     const salts = await deriveSalts(sealed.exportSecret)
-    const check = new ReceiptCheck(access, gateway, inner, sealed, salts, head)
+    const check = new ReceiptCheck(access, gateway, terms, { inner, sealed, salts, head })
     const ended = () => {
       finish()
       if (payment !== undefined) takeChange(access, payment, reader.trailer(CHANGE_TRAILER))
@@ -131,79 +145,13 @@ async function send(url: URL, sealed: SealedHttpRequest, abort: AbortSignal): Pr
       credentials: 'omit',
     })
   } catch (cause) {
-    throw cause instanceof SealpathError
-      ? cause
-      : new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
+    abort.throwIfAborted()
+    throw new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
   }
-  const type = outer.headers.get('content-type')
-  if (outer.ok && mediaTypeOf(type) === sealed.accept) return outer
+  if (outer.ok && mediaTypeOf(outer.headers.get('content-type')) === sealed.accept) return outer
   await outer.body?.cancel()
-  if (outer.status === 400 && mediaTypeOf(type) === PROBLEM_JSON) {
-    throw new SealpathError('REQUEST_NOT_OPENED', 'the gateway could not open the request')
-  }
-  throw new SealpathError('RELAY_FAILED', `the relay answered ${outer.status}`)
-}
-
-/** The sealed answer as events, read as it comes. */
-class AnswerReader {
-  readonly #source: ReadableStreamDefaultReader<Uint8Array>
-  readonly #opener: SealedResponseReader
-  readonly #callers: AbortSignal | undefined
-  #pending: Uint8Array[] = []
-  #trailers: readonly Field[] = []
-  #head: Head | undefined
-  #isEnded = false
-
-  constructor(
-    source: ReadableStreamDefaultReader<Uint8Array>,
-    opener: SealedResponseReader,
-    callers: AbortSignal | undefined,
-  ) {
-    this.#source = source
-    this.#opener = opener
-    this.#callers = callers
-  }
-
-  async head(): Promise<Head> {
-    while (this.#head === undefined && !this.#isEnded) await this.#advance()
-    if (this.#head === undefined) throw new SealpathError('ANSWER_CUT', 'the answer ended before its head')
-    return this.#head
-  }
-
-  /** The next body bytes; undefined once the answer is complete and authenticated to its end. */
-  async next(): Promise<Uint8Array | undefined> {
-    while (this.#pending.length === 0 && !this.#isEnded) await this.#advance()
-    return this.#pending.shift()
-  }
-
-  /** Valid after `next` answered undefined. */
-  trailer(name: string): string | undefined {
-    return this.#trailers.find(([field]) => field === name)?.[1]
-  }
-
-  async cancel(): Promise<void> {
-    // The source may have failed by itself: there is nothing left to cancel then.
-    await this.#source.cancel().catch(() => undefined)
-  }
-
-  async #advance(): Promise<void> {
-    try {
-      const { done, value } = await this.#source.read()
-      const events = done ? await this.#opener.end() : await this.#opener.push(value)
-      for (const event of events) {
-        if (event.type === 'head') this.#head = event
-        else if (event.type === 'body') this.#pending.push(event.bytes)
-        else this.#trailers = event.trailers
-      }
-      this.#isEnded = done
-    } catch (cause) {
-      this.#callers?.throwIfAborted()
-      if (cause instanceof SealpathError) throw cause
-      throw new SealpathError('ANSWER_CUT', 'the answer broke off or does not open: what came before is not complete', {
-        cause,
-      })
-    }
-  }
+  const refusal = relayRefusal(outer)
+  throw refusal.reason === NOT_OPENED ? notOpened(refusal) : refusal
 }
 
 /** Behind the answer's back: what does not come now is found in the change tiles. */
@@ -223,6 +171,7 @@ function openBody(
   ended: () => void,
   finish: () => void,
 ): ReadableStream<Uint8Array> {
+  const hold = check.isEventStream ? new DoneHold() : undefined
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -232,9 +181,12 @@ function openBody(
             if (sealedBytes === undefined) {
               check.conclude(reader.trailer(RECEIPT_TRAILER))
               ended()
+              const rest = hold?.rest() ?? new Uint8Array()
+              if (rest.length > 0) controller.enqueue(rest)
               return controller.close()
             }
-            const bytes = check.take(sealedBytes)
+            const taken = check.take(sealedBytes)
+            const bytes = hold?.push(taken) ?? taken
             if (bytes.length > 0) return controller.enqueue(bytes)
           }
         } catch (error) {

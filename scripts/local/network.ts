@@ -61,6 +61,8 @@ export type LocalOptions = {
   readonly relayTo?: string
   /** For tests: a module that gateway and issuer load first, told by SEALPATH_TRANSCRIPT of a file `{role}.transcript` in the network's folder. */
   readonly preload?: string
+  /** For tests: how soon sealing keys are replaced and how long the old ones still open. */
+  readonly keys?: { readonly rotationSeconds: number; readonly overlapSeconds: number }
   /** Ends a start that is under way. */
   readonly signal?: AbortSignal
   /** Another backend than the demo model, for tests: an OpenAI-compatible base URL and its models. */
@@ -203,6 +205,7 @@ async function startAll(
 
   const { chainId, registry, settlement, vault } = deployment
   const attester = { kind: 'development', rootFile }
+  const overlap = options.keys === undefined ? {} : { keyOverlapSeconds: options.keys.overlapSeconds }
   const chainOf = (operator: AccountName) => ({ chainId, registry, settlement, operator: account(operator).address })
   const startAggregator = (name: 'aggregator' | 'witness', everySeconds: number): Child =>
     startRole(name, 'offchain/aggregator/main.ts', {
@@ -224,6 +227,7 @@ async function startAll(
       aggregators: [urls.aggregator, urls.witness],
       dataFolder: join(folder, `${name}-outbox`),
       ...(name === 'issuerOperator' ? { deposits: deposits() } : {}),
+      ...(options.keys === undefined ? {} : { keyRotationSeconds: options.keys.rotationSeconds }),
     })
   const children = {
     chain: chainChild,
@@ -235,6 +239,7 @@ async function startAll(
       agentListen: listenOn('gatewayAgent'),
       chain: chainOf('operator'),
       attester,
+      ...overlap,
       issuer: { urls: [urls.issuer], vault },
       ...backendConfig(options.upstream),
     }),
@@ -245,6 +250,7 @@ async function startAll(
       // An issuer asks at least two endpoints. Here both lead to the one chain there is.
       rpcUrls: [urls.rpc, `${urls.rpc}/`],
       attester,
+      ...overlap,
       // Made in the enclave, and nowhere else.
       keys: { generate: { signDays: 1, spendDays: 1, exitDays: 400 } },
       database: { folder: join(folder, 'issuer-database'), port: port.issuerDatabase },

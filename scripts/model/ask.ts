@@ -1,16 +1,11 @@
 /** Asks the shipped demo model: `node scripts/model/ask.ts 'What is Sealpath?' …`, each argument a conversation of its own. @module */
 import { createEmbeddedBackend } from '../../gateway/backends/embedded/embeddedBackend.ts'
+import { parseChatRequest } from '../../gateway/requests/chatRequest.ts'
 
 const backend = createEmbeddedBackend({ claim: { source: 'operator' } })
 const model = backend.models[0]?.name ?? ''
 for (const question of process.argv.slice(2)) {
-  const request = {
-    model,
-    messages: [{ role: 'user', content: question }],
-    stream: true,
-    includeUsage: true,
-    parameters: {},
-  }
+  const request = parseChatRequest({ model, messages: [{ role: 'user', content: question }] })
   const started = performance.now()
   process.stdout.write(`? ${question}\n  `)
   for await (const event of backend.chat(request, new AbortController().signal)) {

@@ -587,6 +587,7 @@ describe("the issuer's agent", () => {
         pollMs: 5,
         fromBlock: 0n,
         evidenceRenewalSeconds: 3_600,
+        keyRotationSeconds: 302_400,
       },
       connectGateway(server.url),
       await connectRegistry(chain.rpcUrl, chain.addresses.registry, chain.keyOf('operator')),

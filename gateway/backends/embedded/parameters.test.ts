@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { type ChatRequest, parseChatRequest } from '../backend.ts'
+import { parseChatRequest } from '../../requests/chatRequest.ts'
+import type { Parameters } from '../../requests/request.ts'
 import { parseParameters, parseTurns } from './parameters.ts'
 
-function request(fields: Record<string, unknown>): ChatRequest {
-  return parseChatRequest({ model: 'm', messages: [{ role: 'user', content: 'x' }], ...fields })
+function request(fields: Record<string, unknown>): Parameters {
+  return parseChatRequest({ model: 'm', messages: [{ role: 'user', content: 'x' }], ...fields }).parameters
 }
 
-const defaults = { temperature: 0, topP: 1, seed: undefined, tokensMax: undefined, stop: [] }
+const defaults = { temperature: 0, topP: 1, seed: undefined, stop: [] }
 
 describe('parseParameters', () => {
   it('has defaults, and null means the default', () => {
@@ -21,10 +22,8 @@ describe('parseParameters', () => {
       temperature: 0.7,
       topP: 0.9,
       seed: -3,
-      tokensMax: 5,
       stop: ['x'],
     })
-    expect(parseParameters(request({ max_tokens: 5, max_completion_tokens: 6 })).tokensMax).toBe(6)
   })
 
   it('takes values that ask for what happens anyway', () => {
@@ -46,13 +45,12 @@ describe('parseParameters', () => {
   })
 
   it.each([
-    ['tools', [{ type: 'function' }]],
+    ['tools', [{ type: 'function', function: { name: 'f' } }]],
     ['tool_choice', 'required'],
-    ['n', 2],
     ['logprobs', true],
     ['top_logprobs', 3],
     ['response_format', { type: 'json_object' }],
-    ['response_format', { type: 'json_schema', json_schema: {} }],
+    ['response_format', { type: 'json_schema', json_schema: { schema: {} } }],
     ['presence_penalty', 0.5],
     ['frequency_penalty', -0.5],
     ['logit_bias', { '5': 100 }],
@@ -75,9 +73,6 @@ describe('parseParameters', () => {
     ['top_p', 1.1],
     ['seed', 1.5],
     ['seed', 2 ** 60],
-    ['max_tokens', 0],
-    ['max_tokens', 1.5],
-    ['max_completion_tokens', -1],
     ['stop', 7],
     ['stop', ['']],
     ['stop', ['a', 'b', 'c', 'd', 'e']],

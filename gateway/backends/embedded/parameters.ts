@@ -1,6 +1,7 @@
 /** What of a request the embedded model honours. Everything else that would change the answer is refused by name, never dropped. @module */
-import type { ChatMessage, ChatRequest } from '../backend.ts'
-import { invalidRequest, isRecord, unsupportedParameter } from '../backend.ts'
+import { isRecord } from '../../requests/fields.ts'
+import type { ChatMessage, Parameters } from '../../requests/request.ts'
+import { invalidRequest, unsupportedParameter } from '../backendError.ts'
 
 export interface GenerationParameters {
   /** 0 to 2; 0 always takes the likeliest token. */
@@ -9,69 +10,51 @@ export interface GenerationParameters {
   readonly topP: number
   /** `undefined`: drawn afresh. */
   readonly seed: number | undefined
-  /** `undefined`: as many as the context holds. */
-  readonly tokensMax: number | undefined
   /** At most four, none empty. */
   readonly stop: readonly string[]
 }
 
 /**
- * Parses the parameters beside `messages`. The default temperature is 0, for this model has memorised its answers and nothing is won
- * by rolling dice. Throws `BackendError` (400): `UNSUPPORTED_PARAMETER`, or `INVALID_REQUEST` for a value out of range.
+ * Parses the parameters beside the texts, the bound of tokens and the number of choices. The default temperature is 0, for this model has memorised its
+ * answers and nothing is won by rolling dice. Throws `BackendError` (400): `UNSUPPORTED_PARAMETER`, or `INVALID_REQUEST` for a value out of range.
  */
-export function parseParameters(request: ChatRequest): GenerationParameters {
-  const parameters = request.parameters
+export function parseParameters(parameters: Parameters): GenerationParameters {
   for (const [name, value] of Object.entries(parameters)) {
-    if (HONOURED.has(name) || value === null || value === undefined) continue
-    if (NEUTRAL.get(name)?.(value) !== true) throw unsupportedParameter(name, 'it is built in and very small')
+    const isHonoured = HONOURED.has(name) || (PENALTIES.has(name) && value === 0)
+    if (!isHonoured) throw unsupportedParameter(name, 'it is built in and very small')
   }
-  const completionMax = parseNumber(parameters, 'max_completion_tokens', 1, Number.MAX_SAFE_INTEGER, true)
-  const tokensMax = parseNumber(parameters, 'max_tokens', 1, Number.MAX_SAFE_INTEGER, true)
   const topP = parseNumber(parameters, 'top_p', 0, 1, false) ?? 1
   if (topP === 0) throw invalidRequest("'top_p' must be above 0", 'top_p')
   return {
     temperature: parseNumber(parameters, 'temperature', 0, 2, false) ?? 0,
     topP,
     seed: parseNumber(parameters, 'seed', Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, true),
-    tokensMax: completionMax ?? tokensMax,
     stop: parseStop(parameters.stop),
   }
 }
 
+/** The bound of tokens and `n` were read before. */
 const HONOURED: ReadonlySet<string> = new Set([
   'temperature',
   'top_p',
   'seed',
+  'stop',
   'max_tokens',
   'max_completion_tokens',
-  'stop',
+  'n',
 ])
 
-/** Parameters whose named value asks for what happens anyway; `user` never changes an answer. */
-const NEUTRAL: ReadonlyMap<string, (value: unknown) => boolean> = new Map([
-  ['n', (value) => value === 1],
-  ['logprobs', (value) => value === false],
-  ['top_logprobs', (value) => value === 0],
-  ['presence_penalty', (value) => value === 0],
-  ['frequency_penalty', (value) => value === 0],
-  ['logit_bias', (value) => isRecord(value) && Object.keys(value).length === 0],
-  ['response_format', (value) => isRecord(value) && value.type === 'text' && Object.keys(value).length === 1],
-  ['modalities', (value) => Array.isArray(value) && value.length === 1 && value[0] === 'text'],
-  ['tools', (value) => Array.isArray(value) && value.length === 0],
-  ['tool_choice', (value) => value === 'none'],
-  ['store', (value) => value === false],
-  ['user', (value) => typeof value === 'string'],
-])
+const PENALTIES: ReadonlySet<string> = new Set(['presence_penalty', 'frequency_penalty'])
 
 function parseNumber(
-  parameters: Readonly<Record<string, unknown>>,
+  parameters: Parameters,
   name: string,
   lowest: number,
   highest: number,
   isInteger: boolean,
 ): number | undefined {
   const value = parameters[name]
-  if (value === null || value === undefined) return undefined
+  if (value === undefined) return undefined
   const isFine = typeof value === 'number' && value >= lowest && value <= highest
   if (!isFine || (isInteger && !Number.isSafeInteger(value))) {
     const range =
@@ -82,7 +65,7 @@ function parseNumber(
 }
 
 function parseStop(value: unknown): readonly string[] {
-  if (value === null || value === undefined) return []
+  if (value === undefined) return []
   const list: unknown = typeof value === 'string' ? [value] : value
   if (!Array.isArray(list) || list.length > 4) throw invalidRequest("'stop' must be a string or up to four", 'stop')
   return list.map((item: unknown) => {

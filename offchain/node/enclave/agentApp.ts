@@ -11,11 +11,14 @@ import {
   type AgentLog,
   type EvidenceAnswer,
   EvidenceRequestSchema,
+  type KeysOffer,
+  KeysUseSchema,
   LOG_LEAVES_MAX,
 } from '#protocol/wire/agentApi.ts'
 import { parseJson, toJson, WireError } from '#protocol/wire/json.ts'
 import type { Enclave } from './enclave.ts'
 import { type ReceiptLog, ReceiptLogError } from './receiptLog.ts'
+import { SealingKeysError } from './sealingKeys.ts'
 
 export function createAgentApp(enclave: Enclave, receipts: ReceiptLog, log: Logger): Hono {
   const app = new Hono()
@@ -26,6 +29,16 @@ export function createAgentApp(enclave: Enclave, receipts: ReceiptLog, log: Logg
     log.info('evidence renewed', { bytes: document.length })
     const answer: Record<keyof EvidenceAnswer, string> = { document: toBase64(document) }
     return json(c, answer)
+  })
+  app.post('/agent/keys/next', async (c) => {
+    const answer: KeysOffer = await enclave.nextKeys()
+    return json(c, answer)
+  })
+  app.post('/agent/keys/use', async (c) => {
+    const { hash } = parseJson(KeysUseSchema, await c.req.text(), 'keys to use')
+    await enclave.useKeys(hash)
+    log.info('keys changed', { keyConfigs: hash })
+    return json(c, {})
   })
   app.get('/agent/log', (c) => {
     const from = Number(c.req.query('from') ?? '0')
@@ -55,7 +68,8 @@ export function createAgentApp(enclave: Enclave, receipts: ReceiptLog, log: Logg
   })
   app.onError((error, c) => {
     if (error instanceof WireError) return json(c, { error: { code: error.code, message: error.message } }, 400)
-    if (error instanceof ReceiptLogError) return json(c, { error: { code: error.code, message: error.message } }, 409)
+    if (error instanceof ReceiptLogError || error instanceof SealingKeysError)
+      return json(c, { error: { code: error.code, message: error.message } }, 409)
     log.error('agent request failed', errorFields(error))
     return json(c, { error: { code: 'FAILED', message: 'the gateway could not do this' } }, 500)
   })

@@ -17,7 +17,7 @@ export type SealedPeer = {
 /** Largest answer read: what one keyset's tile takes, and more. */
 const ANSWER_BYTES_MAX = 2_097_152
 
-/** Sends one request and reads its whole answer. Throws `AppError` (`PEER_FAILED`, retryable) when none came that opens. */
+/** Sends one request and reads its whole answer. Throws `AppError` (`PEER_FAILED`, `NOT_OPENED`, retryable) when none came that opens. */
 export async function callSealed(
   { suites, url, config, timeoutMs }: SealedPeer,
   request: Pick<WholeRequest, 'method' | 'path' | 'body'>,
@@ -33,7 +33,8 @@ export async function callSealed(
     })
     if (!response.ok || mediaTypeOf(response.headers.get('content-type')) !== sealed.accept) {
       await response.body?.cancel()
-      throw new AppError('PEER_FAILED', `${host} answered ${response.status} outside the seal`, { retryable: true })
+      const code = response.status === 400 ? 'NOT_OPENED' : 'PEER_FAILED'
+      throw new AppError(code, `${host} answered ${response.status} outside the seal`, { retryable: true })
     }
     return await sealed.open(await readBounded(response))
   } catch (cause) {

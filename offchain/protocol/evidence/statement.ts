@@ -1,6 +1,6 @@
 /** What an enclave binds into its evidence: role, receipt key, key configurations, operator, for one chain and registry. @module */
-import { hashTypedData } from 'viem/utils'
 import { equalBytes, fromHex, type Hex } from '#protocol/bytes.ts'
+import { hashTypedData } from '#protocol/typedData.ts'
 
 /** What the enclave states about itself. Twin of the registry's struct of the same name. */
 export type EnclaveStatement = {

@@ -29,6 +29,25 @@ test('reads the same text from a stream and from the whole', () => {
   )
 })
 
+test('reads the text of a completion from a stream and from the whole, and nothing from embeddings', () => {
+  const chunks = [
+    { choices: [{ index: 0, text: 'Hel', logprobs: null, finish_reason: null }] },
+    { choices: [{ index: 1, text: 'other', finish_reason: 'stop' }] },
+    { choices: [{ index: 0, text: 'lo', finish_reason: 'stop' }] },
+  ]
+  const whole = {
+    object: 'text_completion',
+    choices: [
+      { index: 0, text: 'Hello' },
+      { index: 1, text: 'other' },
+    ],
+  }
+  expect(read(stream(chunks), SSE)).toEqual({ output: 'Hello', toolCalls: '' })
+  expect(read(encodeUtf8(JSON.stringify(whole)), JSON_TYPE)).toEqual({ output: 'Hello', toolCalls: '' })
+  const embeddings = { object: 'list', data: [{ object: 'embedding', index: 0, embedding: [1], text: 'x' }] }
+  expect(read(encodeUtf8(JSON.stringify(embeddings)), JSON_TYPE)).toEqual({ output: '', toolCalls: '' })
+})
+
 test('prints each list of tool calls on a line of its own, one for a whole completion', () => {
   const first = [{ index: 0, id: 'a', function: { name: 'f', arguments: '{"x"' } }]
   const second = [{ index: 0, function: { arguments: ':1}' } }]

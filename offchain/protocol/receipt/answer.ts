@@ -1,8 +1,9 @@
 /**
  * What an answer said, read from its exact body: gateway and client both derive it here, so that they commit to the same.
  *
- * Output: the UTF-8 text of choice 0. Tool calls of choice 0: of a stream, each chunk's `tool_calls` as ECMAScript's JSON.stringify prints
- * it, a line feed behind each; of a whole completion, its `tool_calls` likewise. Spec: docs/spec.md section 3.
+ * Output: the UTF-8 text of choice 0 (`content` of a chat, `text` of a completion); embeddings have none. Tool calls of choice 0: of a
+ * stream, each chunk's `tool_calls` as ECMAScript's JSON.stringify prints it, a line feed behind each; of a whole completion, its
+ * `tool_calls` likewise. Spec: docs/spec.md section 3.
  * @module
  */
 import * as v from 'valibot'
@@ -37,6 +38,7 @@ export function readAnswer(body: Uint8Array, contentType: string): Answer {
       if ((choice.index ?? 0) !== 0) continue
       const piece = (isStream ? choice.delta : choice.message) ?? {}
       if (typeof piece.content === 'string') output.push(piece.content)
+      if (typeof choice.text === 'string') output.push(choice.text)
       if (Array.isArray(piece.tool_calls)) toolCalls.push(tryPrint(piece.tool_calls))
     }
   }

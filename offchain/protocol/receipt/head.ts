@@ -4,9 +4,10 @@
  * @module
  */
 import { secp256k1 } from '@noble/curves/secp256k1.js'
-import { getAddress, hashTypedData } from 'viem/utils'
+import { checksumAddress } from '../address.ts'
 import { fromHex, type Hex, toHex } from '../bytes.ts'
 import { keccak256 } from '../hash.ts'
+import { hashTypedData } from '../typedData.ts'
 
 /** Where heads settle: it names chain and contract, so that no head means anything elsewhere. */
 export type SettlementDomain = { readonly chainId: number; readonly settlement: Hex }
@@ -89,6 +90,16 @@ export function expandSignature({ r, vs }: CompactSignature): Hex {
   return `${r}${toHex(bytes).slice(2)}${parity === 1 ? '1c' : '1b'}`
 }
 
+/** The compact form of a 65-byte signature; `undefined` for what has none: v other than 27 or 28, or a high s. */
+export function collapseSignature(expanded: Hex): CompactSignature | undefined {
+  const bytes = fromHex(expanded, 65)
+  const v = bytes[64]
+  const s = bytes.subarray(32, 64)
+  if ((v !== 27 && v !== 28) || (s[0] ?? 0) >> 7 === 1) return undefined
+  s[0] = (s[0] ?? 0) | ((v - 27) << 7)
+  return { r: toHex(bytes.subarray(0, 32)), vs: toHex(s) }
+}
+
 /** Address of the key that signed the digest, checksummed; `undefined` when the signature is none. */
 export function recoverSigner(digest: Hex, signature: CompactSignature): Hex | undefined {
   const publicKey = recoverPublicKey(digest, signature)
@@ -126,5 +137,5 @@ export function enclaveOfKey(privateKey: Uint8Array): Hex {
 
 /** Address of a secp256k1 public key (65 bytes, uncompressed), checksummed. */
 export function addressOfKey(uncompressed: Uint8Array): Hex {
-  return getAddress(toHex(keccak256(uncompressed.subarray(1)).subarray(12)))
+  return checksumAddress(toHex(keccak256(uncompressed.subarray(1)).subarray(12)))
 }

@@ -8,10 +8,10 @@
  * Twin of contracts/libraries/ReceiptHash.sol; both read test/vectors/receipt.json.
  * @module
  */
-import { hashStruct, keccak256 as keccakHex, stringToBytes } from 'viem/utils'
-import { concatBytes, fromHex, type Hex } from '../bytes.ts'
+import { concatBytes, encodeUtf8, fromHex, type Hex, toHex } from '../bytes.ts'
 import { keccak256 } from '../hash.ts'
 import { LOG_LEAF_TAG } from '../log/tree.ts'
+import { hashStruct } from '../typedData.ts'
 
 export const RECEIPT_VERSION = 1
 
@@ -104,7 +104,7 @@ export function receiptLeaf(publicHash: Hex, privateHash: Hex): Uint8Array {
 
 /** keccak256 of a name in UTF-8: how models and origins appear in a receipt. */
 export function hashName(name: string): Hex {
-  return keccakHex(stringToBytes(name))
+  return toHex(keccak256(encodeUtf8(name)))
 }
 
 export const ZERO_HASH: Hex = `0x${'00'.repeat(32)}`

@@ -3,6 +3,8 @@
  *
  *   GET  /agent/status             AgentStatus
  *   POST /agent/evidence           { nonce } -> { document }: makes the one fresh document that everybody gets
+ *   POST /agent/keys/next          {} -> KeysOffer: the keys that come next, the same until they are used
+ *   POST /agent/keys/use           { hash }: they are live in the registry; everybody gets them from now on
  *   GET  /agent/log?from=N         AgentLog: the leaves from N up to the newest earnings head, and that head
  *   POST /agent/acknowledged       { size }: the leaves below `size` are durable outside; the enclave may forget them
  *   GET  /agent/clearings          AgentClearings: an issuer's newest clearing of each keyset that has something new
@@ -13,6 +15,7 @@
  */
 import * as v from 'valibot'
 import type { Hex } from '../bytes.ts'
+import type { KeyAnnouncement } from '../evidence/keyAnnouncement.ts'
 import type { Clearing } from '../receipt/clearing.ts'
 import type { CompactSignature } from '../receipt/head.ts'
 import { address, base64Of, hash, hexOf, type Schema, uintOf } from './json.ts'
@@ -38,8 +41,20 @@ export type Statement = {
   readonly operator: Hex
 }
 
-/** `possession` is the enclave key's signature (65 bytes) of the statement's digest. */
-export type AgentStatus = { readonly statement: Statement; readonly keyConfigs: Uint8Array; readonly possession: Hex }
+/**
+ * `possession` is the enclave key's signature (65 bytes) of the statement's digest. `keyConfigs` is the document of now; `announcement` binds it
+ * when it is not the statement's.
+ */
+export type AgentStatus = {
+  readonly statement: Statement
+  readonly keyConfigs: Uint8Array
+  readonly possession: Hex
+  readonly announcement?: KeyAnnouncement
+}
+
+/** What the registry's `announceKeyConfigs` takes. */
+export type KeysOffer = KeyAnnouncement
+export type KeysUse = { readonly hash: Hex }
 
 /** `nonce` is the hash of a recent block: it shows that the document is not older than the block. */
 export type EvidenceRequest = { readonly nonce: Hex }
@@ -50,6 +65,8 @@ export type PublicEvidence = {
   readonly format: 'sealpath-evidence/1'
   readonly statement: Statement
   readonly document: Uint8Array
+  /** Binds the `/ohttp-keys` document of now when it is not the statement's. */
+  readonly announcement?: KeyAnnouncement
 }
 
 export type EarningsHeadMessage = {
@@ -87,11 +104,17 @@ export const StatementSchema: Schema<Statement> = v.object({
   operator: address,
 })
 
+const keyAnnouncement: Schema<KeyAnnouncement> = v.object({ hash, signature: hexOf(65) })
+
 export const AgentStatusSchema: Schema<AgentStatus> = v.object({
   statement: StatementSchema,
   keyConfigs: base64Of(KEY_CONFIGS_BYTES_MAX),
   possession: hexOf(65),
+  announcement: v.exactOptional(keyAnnouncement),
 })
+
+export const KeysOfferSchema: Schema<KeysOffer> = keyAnnouncement
+export const KeysUseSchema: Schema<KeysUse> = v.object({ hash })
 
 export const EvidenceRequestSchema: Schema<EvidenceRequest> = v.object({ nonce: hash })
 export const EvidenceAnswerSchema: Schema<EvidenceAnswer> = v.object({ document: base64Of(DOCUMENT_BYTES_MAX) })
@@ -100,6 +123,7 @@ export const PublicEvidenceSchema: Schema<PublicEvidence> = v.object({
   format: v.literal('sealpath-evidence/1'),
   statement: StatementSchema,
   document: base64Of(DOCUMENT_BYTES_MAX),
+  announcement: v.exactOptional(keyAnnouncement),
 })
 
 export const EarningsHeadSchema: Schema<EarningsHeadMessage> = v.object({

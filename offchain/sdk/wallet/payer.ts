@@ -3,16 +3,15 @@
  * wrong on the way is found again in the change tiles.
  * @module
  */
-import { decodeUtf8, type Hex } from '#protocol/bytes.ts'
+import type { Hex } from '#protocol/bytes.ts'
 import type { Payment } from '#protocol/credits/payment.ts'
 import { sealPayment } from '#protocol/credits/sealedPayment.ts'
-import { type PriceList, parsePriceList } from '#protocol/prices.ts'
-import { costAtMost } from '#protocol/requestCost.ts'
+import { costAtMost, type PaidPath } from '#protocol/requestCost.ts'
 import type { SealingSuites } from '#protocol/sealing/suite.ts'
 import { formatSealed, parseSealed } from '#protocol/wire/paymentField.ts'
 import { SealpathError } from '../errors.ts'
 import { preferredConfig, type TrustedGateway } from '../gateway.ts'
-import { callThroughRelay } from '../relayCall.ts'
+import type { GatewayTerms } from '../gatewayTerms.ts'
 import { isSpendable } from './account.ts'
 import { ChangeTiles } from './changeTiles.ts'
 import type { WalletIssuer } from './issuerAccess.ts'
@@ -43,21 +42,31 @@ export type PaymentInFlight = {
   release(): void
 }
 
+/** A request that is about to be sealed to `gateway`, whose terms are known. */
+export type PaidRequest = {
+  readonly gateway: TrustedGateway
+  readonly terms: GatewayTerms
+  readonly model: string
+  readonly path: PaidPath
+  readonly body: Uint8Array
+}
+
 export type Payer = {
   /**
-   * Pays for a request whose body is `body`. Undefined for a model that the gateway has no price for: it says itself what is wrong. Throws `WalletError`
+   * Pays for a request. Undefined for a model that the gateway has no price for: it says itself what is wrong. Throws `WalletError`
    * (`INSUFFICIENT`), `SealpathError`.
    */
-  pay(gateway: TrustedGateway, model: string, body: Uint8Array): Promise<PaymentInFlight | undefined>
+  pay(request: PaidRequest): Promise<PaymentInFlight | undefined>
   /** Asks after every payment that is open and not under way: its change, or its credits where they were never spent. Answers how many it closed. */
   recover(): Promise<number>
   /** Blinds blanks for the next payment of each wallet. */
   prepare(): Promise<void>
   /** Resolves once the change of every answer that has ended is stored. */
   idle(): Promise<void>
+  /** Has issuers and their keys looked for again before the next payment: the newest could not be opened. */
+  forgetIssuers(): void
 }
 
-type Terms = { readonly prices: PriceList; readonly contexts: ReadonlyMap<string, number> }
 type MadePayment = {
   readonly wallet: Wallet
   readonly issuer: WalletIssuer
@@ -73,12 +82,8 @@ const RELEASE_GRACE_MS = 60_000
 
 export function createPayer(options: PayerOptions): Payer {
   const { suites, timeoutMs, topUp } = options
-  const termsOf = remembered(
-    (gateway: TrustedGateway) => gateway.enclave,
-    Number.POSITIVE_INFINITY,
-    (gateway) => readTerms({ suites, timeoutMs }, gateway),
-  )
-  const issuerOf = remembered((wallet: Wallet) => wallet.keysetId, ISSUER_TTL_MS, options.findIssuer)
+  const issuers = new Map<Hex, Remembered<WalletIssuer>>()
+  const issuerOf = remembered(issuers, (wallet: Wallet) => wallet.keysetId, ISSUER_TTL_MS, options.findIssuer)
   /** Payments whose answers have not ended: they resolve with it. */
   const inFlight = new Map<Hex, Promise<void>>()
   /** When answers broke off. */
@@ -153,15 +158,15 @@ export function createPayer(options: PayerOptions): Payer {
   return {
     recover,
     async prepare() {
-      for (const wallet of payable()) if (wallet.credits.length > 0) await wallet.prepare()
+      const wallets = payable()
+      // So that the first payment need not wait for it; what fails here fails again where it is needed.
+      for (const wallet of wallets.slice(0, 1)) issuerOf(wallet).catch(() => undefined)
+      for (const wallet of wallets) if (wallet.credits.length > 0) await wallet.prepare()
     },
-    async pay(gateway, model, body) {
-      // Side by side with the terms; what fails here fails again where it is needed.
-      for (const wallet of payable().slice(0, 1)) issuerOf(wallet).catch(() => undefined)
-      const { prices, contexts } = await termsOf(gateway)
-      const price = prices.models.find((entry) => entry.model === model)
+    async pay({ gateway, terms, model, path, body }) {
+      const price = terms.prices.get(model)
       if (price === undefined) return undefined
-      const maximumFee = costAtMost(price, body, contexts.get(model))
+      const maximumFee = costAtMost(price, path, body, terms.contexts.get(model))
       const { wallet, issuer, payment, id } = await payWhenPossible(gateway.enclave, maximumFee)
       const ended = Promise.withResolvers<void>()
       inFlight.set(id, ended.promise)
@@ -200,6 +205,7 @@ export function createPayer(options: PayerOptions): Payer {
     async idle() {
       await Promise.allSettled(concluding.values())
     },
+    forgetIssuers: () => issuers.clear(),
   }
 }
 
@@ -213,13 +219,15 @@ async function endsWithin(answers: Iterable<Promise<void>>, timeoutMs: number): 
   return Promise.race([first, timeout]).finally(() => clearTimeout(timer))
 }
 
-/** Remembers what was read for a key, for some time, and nothing that failed. */
+type Remembered<Value> = { readonly value: Promise<Value>; readonly until: number }
+
+/** Remembers in `known` what was read for a key, for some time, and nothing that failed. */
 function remembered<Subject, Value>(
+  known: Map<Hex, Remembered<Value>>,
   keyOf: (subject: Subject) => Hex,
   ttlMs: number,
   read: (subject: Subject) => Promise<Value>,
 ): (subject: Subject) => Promise<Value> {
-  const known = new Map<Hex, { readonly value: Promise<Value>; readonly until: number }>()
   return (subject) => {
     const key = keyOf(subject)
     const entry = known.get(key)
@@ -229,24 +237,4 @@ function remembered<Subject, Value>(
     value.catch(() => known.delete(key))
     return value
   }
-}
-
-async function readTerms(
-  options: { readonly suites: SealingSuites; readonly timeoutMs: number },
-  gateway: TrustedGateway,
-): Promise<Terms> {
-  const get = async (path: string): Promise<string> => {
-    const { status, body } = await callThroughRelay(options, gateway, { method: 'GET', path, body: new Uint8Array() })
-    if (status !== 200) throw new SealpathError('RELAY_FAILED', `the gateway answered ${status} for ${path}`)
-    return decodeUtf8(body)
-  }
-  const [prices, models] = await Promise.all([get('/v1/prices'), get('/v1/models')])
-  return { prices: parsePriceList(prices), contexts: readContexts(models) }
-}
-
-/** OpenAI's model list with our `context_length`. */
-function readContexts(text: string): Map<string, number> {
-  const { data } = JSON.parse(text) as { data?: readonly { id?: unknown; context_length?: unknown }[] }
-  const known = (data ?? []).filter((entry) => typeof entry.id === 'string' && typeof entry.context_length === 'number')
-  return new Map(known.map(({ id, context_length: length }) => [id as string, length as number]))
 }

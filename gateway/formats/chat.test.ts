@@ -1,30 +1,30 @@
 import { describe, expect, it } from 'vitest'
-import type { ChatEvent, RawChoice } from './backend.ts'
-import { buildChunk, CompletionBuilder } from './completion.ts'
+import type { AnswerEvent, RawChoice } from '../backends/backend.ts'
+import { CHAT_FORMAT } from './chat.ts'
 
 const frame = { id: 'chatcmpl-1', created: 1_700_000_000, model: 'public' }
 
-function delta(raw: Record<string, unknown>, index = 0): ChatEvent {
+function delta(raw: Record<string, unknown>, index = 0): AnswerEvent {
   const choice: RawChoice = { index, finish_reason: null, ...raw, delta: raw.delta ?? {} } as RawChoice
-  return { kind: 'delta', choice: index, content: String(choice.delta.content ?? ''), raw: choice }
+  return { kind: 'delta', choice: index, content: String(choice.delta?.content ?? ''), raw: choice }
 }
 
-function finish(reason: string, index = 0): ChatEvent {
+function finish(reason: string, index = 0): AnswerEvent {
   return { kind: 'finish', choice: index, reason, raw: { index, delta: {}, finish_reason: reason } }
 }
 
-const usage: ChatEvent = { kind: 'usage', promptTokens: 3, completionTokens: 2, reported: true }
+const usage: AnswerEvent = { kind: 'usage', promptTokens: 3, completionTokens: 2, reported: true }
 
-function build(...events: ChatEvent[]): Record<string, unknown> {
-  const builder = new CompletionBuilder()
+function build(...events: AnswerEvent[]): Record<string, unknown> {
+  const builder = CHAT_FORMAT.createBuilder()
   for (const event of events) builder.add(event)
-  return builder.build(frame)
+  return builder.build(frame) as Record<string, unknown>
 }
 
-describe('buildChunk', () => {
+describe('a chunk of a chat', () => {
   it('passes the choice on whole, under the frame of the gateway', () => {
     const event = delta({ delta: { content: 'x' }, logprobs: { content: [1] } })
-    expect(buildChunk(frame, event)).toEqual({
+    expect(CHAT_FORMAT.chunk?.(frame, event)).toEqual({
       id: 'chatcmpl-1',
       object: 'chat.completion.chunk',
       created: 1_700_000_000,
@@ -34,14 +34,14 @@ describe('buildChunk', () => {
   })
 
   it('puts usage into a chunk without choices', () => {
-    expect(buildChunk(frame, usage)).toMatchObject({
+    expect(CHAT_FORMAT.chunk?.(frame, usage)).toMatchObject({
       choices: [],
       usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 },
     })
   })
 })
 
-describe('CompletionBuilder', () => {
+describe('a whole chat', () => {
   it('joins text, reasoning and log probabilities', () => {
     const completion = build(
       delta({ delta: { role: 'assistant', content: null, reasoning_content: 'so' } }),
@@ -68,7 +68,7 @@ describe('CompletionBuilder', () => {
   })
 
   it('joins the arguments of each tool call by its index', () => {
-    const call = (index: number, rest: Record<string, unknown>): ChatEvent =>
+    const call = (index: number, rest: Record<string, unknown>): AnswerEvent =>
       delta({ delta: { tool_calls: [{ index, ...rest }] } })
     const completion = build(
       call(0, { id: 'a', type: 'function', function: { name: 'f', arguments: '' } }),

@@ -1,0 +1,59 @@
+/** What a gateway takes at most, of each request and at once. @module */
+import * as v from 'valibot'
+import type { Schema } from '#protocol/wire/json.ts'
+import { REQUEST_LIMITS, type RequestLimits } from './requests/request.ts'
+
+export type TargetLimits = RequestLimits & {
+  /** Answers under way at once, to the end of their delivery; above it clients are told to come back. */
+  readonly answersMax: number
+  /** How long the model may work on one answer. */
+  readonly answerSecondsMax: number
+  /** Bytes of one answer's body, which is kept for its commitment. */
+  readonly answerBytesMax: number
+  /** How long the reader of a stream may take nothing of it. */
+  readonly readerTimeoutSeconds: number
+}
+
+export const TARGET_LIMITS: TargetLimits = {
+  ...REQUEST_LIMITS,
+  answersMax: 256,
+  answerSecondsMax: 600,
+  answerBytesMax: 16_777_216,
+  readerTimeoutSeconds: 30,
+}
+
+export type GatewayLimits = TargetLimits & {
+  /** Largest inner request body, in bytes. */
+  readonly requestBytesMax: number
+  /** Leaves kept for an operator agent that does not come. */
+  readonly leavesKeptMax: number
+  /** Encapsulated keys remembered against replay, per key. */
+  readonly replaysMax: number
+  /** How far the date of a request may be from ours, in seconds. */
+  readonly dateWindowSeconds: number
+}
+
+export const GATEWAY_LIMITS: GatewayLimits = {
+  ...TARGET_LIMITS,
+  requestBytesMax: 16 * 1024 * 1024,
+  leavesKeptMax: 1_000_000,
+  replaysMax: 1_000_000,
+  dateWindowSeconds: 300,
+}
+
+const atLeastOne = v.pipe(v.number(), v.integer(), v.minValue(1))
+
+/** Each that is not named has its default. A timer takes at most 24 days, which is more than anybody waits. */
+export const GatewayLimitsSchema: Schema<GatewayLimits> = v.object({
+  completionTokensMax: v.optional(atLeastOne, GATEWAY_LIMITS.completionTokensMax),
+  choicesMax: v.optional(atLeastOne, GATEWAY_LIMITS.choicesMax),
+  inputsMax: v.optional(atLeastOne, GATEWAY_LIMITS.inputsMax),
+  answersMax: v.optional(atLeastOne, GATEWAY_LIMITS.answersMax),
+  answerSecondsMax: v.optional(v.pipe(atLeastOne, v.maxValue(86_400)), GATEWAY_LIMITS.answerSecondsMax),
+  answerBytesMax: v.optional(atLeastOne, GATEWAY_LIMITS.answerBytesMax),
+  readerTimeoutSeconds: v.optional(v.pipe(atLeastOne, v.maxValue(86_400)), GATEWAY_LIMITS.readerTimeoutSeconds),
+  requestBytesMax: v.optional(atLeastOne, GATEWAY_LIMITS.requestBytesMax),
+  leavesKeptMax: v.optional(atLeastOne, GATEWAY_LIMITS.leavesKeptMax),
+  replaysMax: v.optional(atLeastOne, GATEWAY_LIMITS.replaysMax),
+  dateWindowSeconds: v.optional(atLeastOne, GATEWAY_LIMITS.dateWindowSeconds),
+})

@@ -1,0 +1,92 @@
+/** From the configuration to the models served. @module */
+import { describe, expect, it } from 'vitest'
+import { parseShape } from '#protocol/wire/json.ts'
+import type { BackendConfig } from './config.ts'
+import { GATEWAY_LIMITS, GatewayLimitsSchema } from './limits.ts'
+import { openModels } from './models.ts'
+
+const DEMO = 'sealpath-demo-1m'
+const price = (model: string, source: 'measured' | 'operator' | 'proxied' = 'operator', origin?: string) => ({
+  model,
+  source,
+  ...(origin === undefined ? {} : { origin }),
+  requestUnits: 1n,
+  promptUnitsPerMillion: 0n,
+  completionUnitsPerMillion: 0n,
+})
+const prices = (...models: ReturnType<typeof price>[]) => ({ format: 'sealpath-prices/1', models }) as const
+const server = (change: Partial<Extract<BackendConfig, { kind: 'openai' }>> = {}): BackendConfig => {
+  return { kind: 'openai', url: 'http://127.0.0.1:1/v1', models: [{ name: 'a' }], source: 'operator', ...change }
+}
+const refused = (message: RegExp) =>
+  expect.objectContaining({ name: 'AppError', code: 'BAD_CONFIG', message: expect.stringMatching(message) })
+
+describe('openModels', () => {
+  it('pairs every model with its price, and says what it serves', () => {
+    const hosted = server({
+      url: 'https://api.example.com/v1',
+      source: 'proxied',
+      server: 'openai',
+      models: [{ name: 'b' }, { name: 'c', serves: ['embeddings'], contextTokens: 512 }],
+    })
+    const models = openModels(
+      [{ kind: 'embedded' }, server(), hosted],
+      prices(
+        price(DEMO, 'measured'),
+        price('a'),
+        price('b', 'proxied', 'api.example.com'),
+        price('c', 'proxied', 'api.example.com'),
+      ),
+    )
+    expect([...models].map(([name, { model }]) => [name, model.serves])).toEqual([
+      [DEMO, ['chat', 'completions']],
+      ['a', ['chat', 'completions']],
+      ['b', ['chat']],
+      ['c', ['embeddings']],
+    ])
+    expect(models.get('c')?.model.contextTokens).toBe(512)
+  })
+
+  it('gives the models of one backend the places of that backend', () => {
+    const bounded = server({ models: [{ name: 'a' }, { name: 'b' }], answersMax: 1 })
+    const models = openModels(
+      [bounded, server({ models: [{ name: 'c' }] })],
+      prices(price('a'), price('b'), price('c')),
+    )
+    const [a, b, c] = ['a', 'b', 'c'].map((name) => models.get(name)?.slots)
+    expect(c).toBeUndefined()
+    const release = a?.take()
+    expect(b?.take()).toBeUndefined()
+    release?.()
+    release?.()
+    expect(b?.taken).toBe(0)
+    expect(b?.take()).toBeDefined()
+    expect(a?.take()).toBeUndefined()
+  })
+
+  it.each([
+    ['no price', [server()], prices(price('b')), /no price for the model a/],
+    ['no backend', [server()], prices(price('a'), price('b')), /no backend serves b/],
+    ['a name twice', [server(), server()], prices(price('a')), /two backends/],
+    ['a claim that the backend cannot make', [server()], prices(price('a', 'measured')), /can only claim operator/],
+    ['a URL that cannot carry the claim', [server({ source: 'proxied' })], prices(price('a')), /https URL/],
+    ['a key file that is not there', [server({ apiKeyFile: '/nonexistent/key' })], prices(price('a')), /cannot open/],
+  ])('refuses a configuration with %s', (_, backends, list, message) => {
+    expect(() => openModels(backends, list)).toThrow(refused(message))
+  })
+})
+
+describe('the limits', () => {
+  it('have their defaults where nothing is named', () => {
+    expect(parseShape(GatewayLimitsSchema, {}, 'limits')).toEqual(GATEWAY_LIMITS)
+    expect(parseShape(GatewayLimitsSchema, { choicesMax: 2 }, 'limits')).toEqual({ ...GATEWAY_LIMITS, choicesMax: 2 })
+  })
+
+  it('are whole and at least one', () => {
+    for (const name of Object.keys(GATEWAY_LIMITS)) {
+      for (const value of [0, 1.5, -1, '1'])
+        expect(() => parseShape(GatewayLimitsSchema, { [name]: value }, 'limits')).toThrow()
+    }
+    expect(() => parseShape(GatewayLimitsSchema, { answerSecondsMax: 86_401 }, 'limits')).toThrow()
+  })
+})

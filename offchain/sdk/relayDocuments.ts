@@ -1,0 +1,64 @@
+/** What relays serve to everybody: which gateways they lead to, and those gateways' documents. Each is bounded in time and size. @module */
+import { joinBytes } from '#protocol/bytes.ts'
+import { parseJson } from '#protocol/wire/json.ts'
+import { RelayDirectorySchema } from '#protocol/wire/relayApi.ts'
+import { SealpathError } from './errors.ts'
+
+const DOCUMENT_TIMEOUT_MS = 15_000
+/** A directory of a thousand gateways, and more than any other document of a relay. */
+const DOCUMENT_BYTES_MAX = 524_288
+
+/** The relay resources of all relays that answer. Throws `SealpathError` (`RELAY_FAILED`) when none does. */
+export async function readDirectories(relayUrl: string | readonly string[]): Promise<URL[]> {
+  const relays = typeof relayUrl === 'string' ? [relayUrl] : relayUrl
+  const answers = await Promise.allSettled(relays.map(readDirectory))
+  const read = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+  const [first] = answers
+  if (read.length === 0 && first?.status === 'rejected') throw first.reason
+  return read.flat()
+}
+
+async function readDirectory(relayUrl: string): Promise<URL[]> {
+  const text = await fetchDocumentText(new URL('/gateways', relayUrl))
+  try {
+    const { gateways } = parseJson(RelayDirectorySchema, text, 'relay directory')
+    return gateways.map(({ path }) => new URL(path, relayUrl))
+  } catch (cause) {
+    throw new SealpathError('RELAY_FAILED', 'the relay does not list its gateways as specified', { cause })
+  }
+}
+
+/** The document as text. Throws as `fetchDocument` does. */
+export async function fetchDocumentText(url: URL): Promise<string> {
+  return new TextDecoder().decode(await fetchDocument(url))
+}
+
+/** Throws `SealpathError` (`RELAY_FAILED`). */
+export async function fetchDocument(url: URL): Promise<Uint8Array> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(DOCUMENT_TIMEOUT_MS) })
+    if (!response.ok) {
+      await response.body?.cancel()
+      throw new SealpathError('RELAY_FAILED', `the relay answered ${response.status} for ${url.pathname}`)
+    }
+    return await readBounded(response)
+  } catch (cause) {
+    if (cause instanceof SealpathError) throw cause
+    throw new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
+  }
+}
+
+async function readBounded({ body }: Response): Promise<Uint8Array> {
+  const parts: Uint8Array[] = []
+  let bytes = 0
+  const reader = body?.getReader()
+  for (let next = await reader?.read(); next !== undefined && !next.done; next = await reader?.read()) {
+    bytes += next.value.length
+    if (bytes > DOCUMENT_BYTES_MAX) {
+      await reader?.cancel()
+      throw new SealpathError('RELAY_FAILED', `the relay sent more than ${DOCUMENT_BYTES_MAX} bytes for one document`)
+    }
+    parts.push(next.value)
+  }
+  return joinBytes(parts)
+}
