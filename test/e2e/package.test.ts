@@ -1,11 +1,14 @@
 /** The published package: packed, installed into an empty folder, used as a stranger would. @module */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
+/** What a page loads for a chat, gzipped. Wallet and substitute algorithms come when they are needed. */
+const BROWSER_GZIP_BYTES_MAX = 60_000
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 let folder: string
 
@@ -72,10 +75,38 @@ describe('the package', () => {
     })
   })
 
+  it('brings a client for browsers, in one file within its budget', () => {
+    const path = join(folder, 'node_modules/sealpath/dist/browser/sealpath.js')
+    const text = readFileSync(path, 'utf8')
+    expect(gzipSync(text).length).toBeLessThan(BROWSER_GZIP_BYTES_MAX)
+    // It needs no other file, and loads two when they are needed.
+    expect(text).not.toMatch(/(?:^|[;}\n])\s*(?:import|export)\s*[\w*{"'][^;]*?\bfrom\s*["']/)
+    const loaded = [...text.matchAll(/\bimport\(\s*["']([^"']+)["']\s*\)/g)].map(([, file]) => file)
+    expect(loaded.toSorted()).toEqual(['./hpke-noble.js', './wallet.js'])
+    const script = `
+      import { connect, SealpathError } from 'sealpath/browser'
+      import { WalletAccount } from 'sealpath/browser/wallet'
+      const refusal = await connect({ rpcUrl: [], relayUrl: 'http://127.0.0.1:9' }).catch((error) => error)
+      const { openPayer } = await import('sealpath/browser/wallet')
+      console.log(JSON.stringify([refusal instanceof SealpathError, refusal.code, typeof WalletAccount, typeof openPayer]))
+    `
+    const { stdout, stderr } = runNode(['--input-type=module', '-e', script])
+    expect(stderr).toBe('')
+    expect(JSON.parse(stdout)).toEqual([true, 'CHAIN_FAILED', 'function', 'function'])
+  })
+
   it('has types that a strict project accepts', () => {
     writeFileSync(
       join(folder, 'app.ts'),
-      `import { connect, type SealedClient } from 'sealpath'
+      `import { connect, SealpathError, type GatewayPolicy, type SealedClient } from 'sealpath'
+       import { connect as connectInBrowser } from 'sealpath/browser'
+       import { WalletAccount } from 'sealpath/browser/wallet'
+       export const policy: GatewayPolicy = {
+         models: { demo: { sources: ['measured'], priceLimit: { requestUnits: 100n } } },
+       }
+       export const same: typeof connect = connectInBrowser
+       export const codeOf = (error: unknown): string => (error instanceof SealpathError ? error.code : '')
+       export type Account = WalletAccount
        export async function ask(): Promise<Response> {
          const sealed: SealedClient = await connect({ rpcUrl: '', relayUrl: '', registry: '0x00' })
          return sealed.fetch(sealed.baseURL)
