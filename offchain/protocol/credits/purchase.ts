@@ -7,7 +7,7 @@
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { expand } from '@noble/hashes/hkdf.js'
 import { sha256 } from '@noble/hashes/sha2.js'
-import { hashTypedData } from 'viem/utils'
+import { hashTypedData } from '#protocol/typedData.ts'
 import { concatBytes, encodeUint, encodeUtf8, fromHex, type Hex, joinBytes, toHex } from '../bytes.ts'
 import { keccak256 } from '../hash.ts'
 import { enclaveOfKey } from '../receipt/head.ts'

@@ -4,7 +4,7 @@
  * crashed signs nothing. Spec: docs/spec.md section 9.
  * @module
  */
-import { hashTypedData } from 'viem/utils'
+import { hashTypedData } from '#protocol/typedData.ts'
 import type { Hex } from '../bytes.ts'
 import { type CompactSignature, recoverSigner, signDigest } from '../receipt/head.ts'
 

@@ -3,7 +3,7 @@
  * enclave's own key, in the registry and beside the evidence. Twin of `EnclaveRegistry.announceKeyConfigs`. Spec: docs/spec.md section 2.
  * @module
  */
-import { hashTypedData } from 'viem/utils'
+import { hashTypedData } from '#protocol/typedData.ts'
 import { type Hex, toHex } from '../bytes.ts'
 import { keccak256 } from '../hash.ts'
 import { collapseSignature, recoverSigner } from '../receipt/head.ts'

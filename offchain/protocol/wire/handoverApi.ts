@@ -15,7 +15,7 @@
  * @module
  */
 import * as v from 'valibot'
-import { hashTypedData } from 'viem/utils'
+import { hashTypedData } from '#protocol/typedData.ts'
 import type { Hex } from '../bytes.ts'
 import { DENOMINATION_COUNT } from '../credits/amounts.ts'
 import { HANDOVER_KEYSETS_MAX } from '../credits/sealedHandover.ts'

@@ -20,7 +20,7 @@
  * @module
  */
 import * as v from 'valibot'
-import { hashTypedData } from 'viem/utils'
+import { hashTypedData } from '#protocol/typedData.ts'
 import { type Hex, toHex } from '../bytes.ts'
 import { BLANK_SLOTS, DENOMINATION_COUNT } from '../credits/amounts.ts'
 import { G1_BYTES } from '../credits/points.ts'
