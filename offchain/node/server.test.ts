@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Hono } from 'hono'
 import { expect, test } from 'vitest'
@@ -85,6 +85,34 @@ test('is not kept open by a connection that is idle', async () => {
   const begun = performance.now()
   await server.close(10_000)
   expect(performance.now() - begun).toBeLessThan(2_000)
+})
+
+test('ends connections that take longer over a request than they may', async () => {
+  const { app } = slowApp()
+  app.post('/body', async (c) => c.text(await c.req.text()))
+  app.onError((_error, c) => c.text('the body broke off', 500))
+  const server = await startServer(app, LOCAL, { headersTimeoutMs: 60, uploadTimeoutMs: 150, keepAliveTimeoutMs: 40 })
+  const { port } = new URL(server.url)
+  const say = async (text: string): Promise<string> => {
+    const socket = connect(Number(port), LOCAL.host)
+    let said = ''
+    socket.on('data', (data: Buffer) => {
+      said += data.toString()
+    })
+    socket.write(text)
+    await once(socket, 'close')
+    return said
+  }
+  const [silent, head, body, done] = await Promise.all([
+    say(''),
+    say('GET /fast HTTP/1.1\r\n'),
+    say('POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nbegin'),
+    say('GET /fast HTTP/1.1\r\nhost: x\r\n\r\n'),
+  ])
+  for (const said of [silent, head, body]) expect(said).toMatch(/^HTTP\/1\.1 408 /)
+  expect(done).toMatch(/^HTTP\/1\.1 200 /)
+  expect(done.endsWith('fast')).toBe(true)
+  await server.close(1_000)
 })
 
 test('is ready when there is no reason not to be', async () => {

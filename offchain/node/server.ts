@@ -1,5 +1,5 @@
 /** HTTP servers of the roles: listening, health, and a drain that loses no request. @module */
-import type { Server } from 'node:http'
+import type { Server, ServerOptions } from 'node:http'
 import { serve } from '@hono/node-server'
 import type { Hono } from 'hono'
 import { AppError } from './appError.ts'
@@ -15,13 +15,32 @@ export type RunningServer = {
   close(drainMs: number): Promise<void>
 }
 
+/** How long clients may take, and how many there may be. What is left out is as Node has it. */
+export type ServerLimits = {
+  /** From a connection's or a request's begin to the end of the request's head; then 408 and the end of the connection. */
+  readonly headersTimeoutMs?: number
+  /** From a request's begin to the end of its body; the same then. */
+  readonly uploadTimeoutMs?: number
+  /** From the end of an answer to the connection's next request. */
+  readonly keepAliveTimeoutMs?: number
+  /** Connections at once; above it new ones are closed unread. */
+  readonly connectionsMax?: number
+}
+
 /** Listens. Throws `AppError` (`PORT_TAKEN`, `LISTEN_FAILED`) with a sentence that names the address. */
-export function startServer(app: Hono, address: ServerAddress): Promise<RunningServer> {
+export function startServer(app: Hono, address: ServerAddress, limits: ServerLimits = {}): Promise<RunningServer> {
   return new Promise((resolve, reject) => {
-    const server = serve({ fetch: app.fetch, hostname: address.host, port: address.port }, (info) => {
+    const options = {
+      fetch: app.fetch,
+      hostname: address.host,
+      port: address.port,
+      serverOptions: serverOptions(limits),
+    }
+    const server = serve(options, (info) => {
       server.off('error', onError)
       resolve({ url: `http://${urlHost(address.host)}:${info.port}`, close: (drainMs) => closeServer(server, drainMs) })
     }) as Server
+    if (limits.connectionsMax !== undefined) server.maxConnections = limits.connectionsMax
     const onError = (cause: NodeJS.ErrnoException) => {
       const place = `${address.host}:${address.port}`
       reject(
@@ -34,6 +53,16 @@ export function startServer(app: Hono, address: ServerAddress): Promise<RunningS
     }
     server.once('error', onError)
   })
+}
+
+function serverOptions({ headersTimeoutMs, uploadTimeoutMs, keepAliveTimeoutMs }: ServerLimits): ServerOptions {
+  return {
+    ...(headersTimeoutMs === undefined ? {} : { headersTimeout: headersTimeoutMs }),
+    ...(uploadTimeoutMs === undefined ? {} : { requestTimeout: uploadTimeoutMs }),
+    ...(keepAliveTimeoutMs === undefined ? {} : { keepAliveTimeout: keepAliveTimeoutMs }),
+    // Node looks for connections that took too long only so often: every 30 seconds unless told.
+    ...(headersTimeoutMs === undefined ? {} : { connectionsCheckingInterval: Math.ceil(headersTimeoutMs / 4) }),
+  }
 }
 
 function closeServer(server: Server, drainMs: number): Promise<void> {

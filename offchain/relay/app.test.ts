@@ -1,9 +1,8 @@
 /** The relay between real sockets: what passes, what does not, and what happens when an end goes away. @module */
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { serve } from '@hono/node-server'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   OHTTP_CHUNKED_REQUEST,
@@ -15,93 +14,38 @@ import {
 } from '#protocol/sealing/mediaTypes.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import { RelayDirectorySchema } from '#protocol/wire/relayApi.ts'
-import { createRelayApp, type RelayState } from './app.ts'
-import { RELAY_LIMITS, type RelayLimits } from './config.ts'
+import {
+  bodyOf,
+  echo,
+  type GatewayHandler,
+  post,
+  RelayStage,
+  type StagedRelay,
+  until,
+} from '../../test/support/relayStage.ts'
+import type { RelayLimits } from './config.ts'
 
-const servers: Server[] = []
-const rejections: unknown[] = []
-const states: RelayState[] = []
-const onRejection = (reason: unknown): void => void rejections.push(reason)
+let stage: RelayStage
 
 beforeEach(() => {
-  rejections.length = 0
-  states.length = 0
-  process.on('unhandledRejection', onRejection)
+  stage = new RelayStage()
 })
 
-afterEach(async () => {
-  // Whatever happened, nothing is left under way.
-  for (const state of states) await until(() => state.openRequests === 0)
-  for (const server of servers.splice(0)) {
-    server.closeAllConnections()
-    server.close()
-    await once(server, 'close')
-  }
-  await sleep(1)
-  process.off('unhandledRejection', onRejection)
-  expect(rejections).toEqual([])
-  for (const state of states) expect(state.openRequests).toBe(0)
-})
+// Whatever happened, nothing is left under way.
+afterEach(() => stage.close())
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await sleep(1)
+function start(handler: GatewayHandler, limits: Partial<RelayLimits> = {}): Promise<StagedRelay> {
+  return stage.start(handler, limits)
 }
 
-async function listen(server: Server): Promise<string> {
-  servers.push(server)
-  if (!server.listening) await once(server, 'listening')
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
-
-type Handler = (request: IncomingMessage, response: ServerResponse) => void
-
-async function startGateway(handler: Handler): Promise<string> {
-  return listen(createServer(handler).listen(0, '127.0.0.1'))
-}
-
-async function startRelay(
-  gatewayUrl: string,
-  limits: Partial<RelayLimits> = {},
-): Promise<{ url: string; state: RelayState }> {
-  const state: RelayState = { openRequests: 0, isDraining: false }
-  states.push(state)
-  const app = createRelayApp(
-    {
-      listen: { host: '127.0.0.1', port: 0 },
-      operator: 'a test',
-      gateways: [{ name: 'g', url: gatewayUrl }],
-      limits: { ...RELAY_LIMITS, ...limits },
-    },
-    state,
-  )
-  return { url: await listen(serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }) as Server), state }
-}
-
-async function start(handler: Handler, limits: Partial<RelayLimits> = {}): Promise<{ url: string; state: RelayState }> {
-  return startRelay(await startGateway(handler), limits)
-}
-
-function post(url: string, init: RequestInit & { duplex?: 'half' } = {}): Promise<Response> {
-  return fetch(`${url}/gateways/g`, {
-    method: 'POST',
-    headers: { 'content-type': OHTTP_CHUNKED_REQUEST },
-    body: 'sealed',
-    ...init,
-  })
-}
-
-/** The request's body; never settles when it breaks off. */
-async function bodyOf(message: IncomingMessage): Promise<Buffer> {
-  const parts: Buffer[] = []
-  message.on('data', (part: Buffer) => parts.push(part))
-  message.on('error', () => {})
-  await once(message, 'end').catch(() => new Promise(() => {}))
-  return Buffer.concat(parts)
-}
-
-const echo: Handler = async (message, response) => {
-  const body = await bodyOf(message)
-  response.writeHead(200, { 'content-type': OHTTP_CHUNKED_RESPONSE }).end(body)
+/** Where nothing listens. */
+async function unusedAddress(): Promise<string> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return `http://127.0.0.1:${port}`
 }
 
 test.each([
@@ -309,10 +253,7 @@ describe('answers for itself', () => {
   })
 
   test('502 when the gateway is down', async () => {
-    const down = await startGateway(echo)
-    const server = servers.pop()
-    server?.close()
-    const { url } = await startRelay(down)
+    const { url } = await stage.relay([{ name: 'g', url: await unusedAddress() }])
     expect(await problemOf(await post(url))).toBe(502)
     expect(await problemOf(await fetch(`${url}/gateways/g/evidence`))).toBe(502)
   })
@@ -410,32 +351,6 @@ test('ends the request to the gateway when the client leaves before the answer',
   await expect(answered).rejects.toThrow()
   await gone.promise
   await until(() => state.openRequests === 0)
-})
-
-test('asks the gateway for no more than the client reads', async () => {
-  let written = 0
-  const { url } = await start(async (message, response) => {
-    await bodyOf(message)
-    response.writeHead(200, { 'content-type': OHTTP_CHUNKED_RESPONSE })
-    const chunk = Buffer.alloc(65_536)
-    const closed = once(response, 'close')
-    while (!response.destroyed && written < 200 * 1024 * 1024) {
-      written += chunk.length
-      if (!response.write(chunk)) await Promise.race([once(response, 'drain'), closed])
-    }
-    response.end()
-  })
-  const abort = new AbortController()
-  const reader = (await post(url, { signal: abort.signal })).body?.getReader()
-  await reader?.read()
-  let before = -1
-  while (before !== written) {
-    before = written
-    await sleep(60)
-  }
-  // What is under way is in the buffers of sockets and streams.
-  expect(written).toBeLessThan(32 * 1024 * 1024)
-  abort.abort()
 })
 
 test('lists its gateways and serves their documents without telling who asked', async () => {

@@ -7,34 +7,60 @@
  *   POST /gateways/{name}               encapsulated request -> encapsulated response, streamed both ways
  *
  * No client header reaches the gateway and no gateway header but the media type reaches the client, so neither end can mark the
- * other. Nothing here is logged per request.
+ * other. Nothing here is logged per request, and addresses are counted so that they are forgotten (addressLimits.ts).
  * @module
  */
-import { Hono, type MiddlewareHandler } from 'hono'
+import type { HttpBindings } from '@hono/node-server'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { addHealth } from '#node/server.ts'
 import {
   mediaTypeOf,
   OHTTP_CHUNKED_REQUEST,
-  OHTTP_CHUNKED_RESPONSE,
   OHTTP_KEYS,
   OHTTP_REQUEST,
-  OHTTP_RESPONSE,
   PROBLEM_JSON,
 } from '#protocol/sealing/mediaTypes.ts'
 import { toJson } from '#protocol/wire/json.ts'
 import type { RelayDirectory } from '#protocol/wire/relayApi.ts'
-import type { RelayConfig, RelayedGateway } from './config.ts'
-import { limitBody } from './limitBody.ts'
+import { AddressLimits } from './addressLimits.ts'
+import { clientAddress } from './clientAddress.ts'
+import type { RelayConfig } from './config.ts'
+import { readDocument } from './documents.ts'
+import { type ForwardOutcome, forward } from './forward.ts'
+import { createGatewayRoute, type GatewayRoute } from './gatewayRoute.ts'
 
-/** Media types a gateway may answer with; anything else is not passed on. */
-const PASSED_TYPES: ReadonlySet<string> = new Set([OHTTP_RESPONSE, OHTTP_CHUNKED_RESPONSE, PROBLEM_JSON])
+/** When a relay that is full may be asked again: nobody knows when a request ends. */
+const BUSY_RETRY_SECONDS = 5
 
 export type RelayState = { openRequests: number; isDraining: boolean }
 
-/** The relay as a Hono app. `state` counts what is under way and refuses the new while draining. */
+/** The relay as a Hono app for `@hono/node-server`. `state` counts what is under way and refuses the new while draining. */
 export function createRelayApp(config: RelayConfig, state: RelayState): Hono {
+  const { limits } = config
   const app = new Hono()
-  const gateways = new Map(config.gateways.map((gateway) => [gateway.name, gateway]))
+  const gateways = new Map(config.gateways.map((gateway) => [gateway.name, createGatewayRoute(gateway, limits)]))
+  const addresses = new AddressLimits(limits)
+
+  /** Runs `answer` unless its client's address has asked too often. `answer` calls `release` when the request has ended. */
+  async function admitted(
+    c: Context,
+    answer: (gateway: GatewayRoute, release: () => void) => Promise<Response>,
+  ): Promise<Response> {
+    const admission = addresses.admit(clientAddress(bindings(c).incoming, config.clientAddressHeader))
+    if (!admission.ok) return problem(429, 'too many requests from your address', admission.retryAfterSeconds)
+    const gateway = gateways.get(c.req.param('name') ?? '')
+    if (gateway !== undefined) return answer(gateway, admission.release)
+    admission.release()
+    return problem(404, 'no such gateway behind this relay')
+  }
+
+  const passDocument = (c: Context, path: string, type: string): Promise<Response> =>
+    admitted(c, async (gateway, release) => {
+      const bytes = await readDocument(gateway.document(path), limits.documentTimeoutMs).finally(release)
+      if (bytes === undefined) return problem(502, 'the gateway has no such document now')
+      return new Response(bytes, { headers: { 'content-type': type, 'cache-control': 'no-store' } })
+    })
 
   app.use(openToBrowsers)
   addHealth(app, () => (state.isDraining ? ['draining'] : []))
@@ -45,137 +71,67 @@ export function createRelayApp(config: RelayConfig, state: RelayState): Hono {
     }
     return c.body(toJson(directory), 200, { 'content-type': 'application/json' })
   })
-  app.get('/gateways/:name/ohttp-keys', (c) =>
-    passDocument(gateways.get(c.req.param('name')), 'ohttp-keys', OHTTP_KEYS),
+  app.get('/gateways/:name/ohttp-keys', (c) => passDocument(c, 'ohttp-keys', OHTTP_KEYS))
+  app.get('/gateways/:name/evidence', (c) => passDocument(c, 'evidence', 'application/json'))
+  app.post('/gateways/:name', (c) =>
+    admitted(c, async (gateway, release) => {
+      // Only the bare type goes on: a parameter could mark the client.
+      const type = mediaTypeOf(c.req.header('content-type') ?? null)
+      const refusal = refusalOf(config, state, gateway, type, Number(c.req.header('content-length') ?? '0'))
+      if (refusal !== undefined) {
+        release()
+        return refusal
+      }
+      state.openRequests++
+      gateway.openRequests++
+      const ended = () => {
+        state.openRequests--
+        gateway.openRequests--
+        release()
+      }
+      const outcome = await forward(bindings(c), gateway, type, limits, ended)
+      return ANSWER_OF[outcome]()
+    }),
   )
-  app.get('/gateways/:name/evidence', (c) =>
-    passDocument(gateways.get(c.req.param('name')), 'evidence', 'application/json'),
-  )
-  app.post('/gateways/:name', async (c) => {
-    const gateway = gateways.get(c.req.param('name'))
-    if (gateway === undefined) return problem(404, 'no such gateway behind this relay')
-    if (state.isDraining || state.openRequests >= config.limits.openRequestsMax) {
-      return problem(503, 'the relay is full or stopping: try another')
-    }
-    // Only the bare type goes on: a parameter could mark the client.
-    const type = mediaTypeOf(c.req.header('content-type'))
-    if (type !== OHTTP_REQUEST && type !== OHTTP_CHUNKED_REQUEST) {
-      return problem(415, `expected ${OHTTP_REQUEST} or ${OHTTP_CHUNKED_REQUEST}`)
-    }
-    const declared = Number(c.req.header('content-length') ?? '0')
-    if (declared > config.limits.requestBytesMax) return problem(413, 'the encapsulated request is too large')
-    return forward(c.req.raw, gateway, type, config, state)
-  })
   app.notFound(() => problem(404, 'no such resource'))
   app.onError(() => problem(500, 'the relay failed'))
   return app
 }
 
-async function forward(
-  request: Request,
-  gateway: RelayedGateway,
-  type: string,
-  config: RelayConfig,
+/** Why a request to `gateway` may not begin. */
+function refusalOf(
+  { limits }: RelayConfig,
   state: RelayState,
-): Promise<Response> {
-  const abort = new AbortController()
-  const timer = setTimeout(() => abort.abort(), config.limits.firstByteTimeoutMs)
-  const leave = () => abort.abort()
-  request.signal.addEventListener('abort', leave, { once: true })
-  state.openRequests++
-  let isOpen = true
-  const finish = () => {
-    // A cancelled stream may see its source fail as well: the request ended only once.
-    if (!isOpen) return
-    isOpen = false
-    clearTimeout(timer)
-    request.signal.removeEventListener('abort', leave)
-    state.openRequests--
+  gateway: GatewayRoute,
+  type: string,
+  declaredBytes: number,
+): Response | undefined {
+  if (state.isDraining) return problem(503, 'the relay is stopping: try another', BUSY_RETRY_SECONDS)
+  if (type !== OHTTP_REQUEST && type !== OHTTP_CHUNKED_REQUEST) {
+    return problem(415, `expected ${OHTTP_REQUEST} or ${OHTTP_CHUNKED_REQUEST}`)
   }
-  const body = limitBody(request.body, config.limits.requestBytesMax)
-  try {
-    const answer = await fetch(new URL('/gateway', gateway.url), {
-      method: 'POST',
-      headers: type === OHTTP_CHUNKED_REQUEST ? { 'content-type': type, incremental: '?1' } : { 'content-type': type },
-      body: body.stream,
-      duplex: 'half',
-      redirect: 'manual',
-      signal: abort.signal,
-    } as RequestInit)
-    clearTimeout(timer)
-    return passOn(answer, abort, finish)
-  } catch {
-    // What went wrong between relay and gateway is the relay operator's business: the client learns that there was no answer.
-    finish()
-    return body.isExceeded()
-      ? problem(413, 'the encapsulated request is too large')
-      : problem(502, 'no answer from the gateway')
+  if (declaredBytes > limits.requestBytesMax) return tooLarge()
+  if (state.openRequests >= limits.openRequestsMax) {
+    return problem(503, 'the relay is full: try another', BUSY_RETRY_SECONDS)
   }
+  if (gateway.openRequests >= limits.openRequestsPerGatewayMax) {
+    return problem(503, 'the relay has too many requests for this gateway: try another gateway', BUSY_RETRY_SECONDS)
+  }
+  return undefined
 }
 
-/** The gateway's answer with nothing of it but status, media type and bytes. */
-function passOn(answer: Response, abort: AbortController, finish: () => void): Response {
-  const type = mediaTypeOf(answer.headers.get('content-type'))
-  if (!PASSED_TYPES.has(type) || answer.body === null) {
-    abort.abort()
-    finish()
-    return problem(502, 'the gateway answered with something that is not for a client')
-  }
-  const headers: Record<string, string> = { 'content-type': type, 'cache-control': 'no-store' }
-  if (type === OHTTP_CHUNKED_RESPONSE) headers.incremental = '?1'
-  return new Response(countedStream(answer.body, abort, finish), { status: answer.status, headers })
+/** What went wrong between relay and gateway is the relay operator's business: the client learns that there was no answer. */
+const ANSWER_OF: Record<ForwardOutcome, () => Response> = {
+  PASSED: () => RESPONSE_ALREADY_SENT,
+  REQUEST_TOO_LARGE: tooLarge,
+  CLIENT_STALLED: () => problem(408, 'the request did not arrive in time'),
+  CLIENT_LEFT: () => problem(408, 'the client has left'),
+  NO_ANSWER: () => problem(502, 'no answer from the gateway'),
+  UNFIT_ANSWER: () => problem(502, 'the gateway answered with something that is not for a client'),
 }
 
-/** `source` chunk by chunk, as fast as the client reads. Ends the gateway's work when the client leaves. */
-function countedStream(
-  source: ReadableStream<Uint8Array>,
-  abort: AbortController,
-  finish: () => void,
-): ReadableStream<Uint8Array> {
-  const reader = source.getReader()
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        try {
-          const { done, value } = await reader.read()
-          if (!done) return controller.enqueue(value)
-          finish()
-          controller.close()
-        } catch {
-          finish()
-          // The client must see a cut: an end that looks regular would hide it. The server prints the error that it is given, so this
-          // one says nothing of addresses.
-          controller.error(new Error('the gateway broke off its answer'))
-        }
-      },
-      cancel() {
-        finish()
-        abort.abort()
-        // The abort makes this reject; nobody waits for it.
-        reader.cancel().catch(() => {})
-      },
-    },
-    { highWaterMark: 0 },
-  )
-}
-
-/** A public document of the gateway. Fetched by the relay, so that the gateway does not learn who asked. */
-async function passDocument(gateway: RelayedGateway | undefined, path: string, type: string): Promise<Response> {
-  if (gateway === undefined) return problem(404, 'no such gateway behind this relay')
-  const documentBytesMax = 65_536
-  try {
-    const answer = await fetch(new URL(`/${path}`, gateway.url), {
-      redirect: 'manual',
-      signal: AbortSignal.timeout(10_000),
-    })
-    const { stream } = limitBody(answer.body, documentBytesMax)
-    const bytes = new Uint8Array(await new Response(stream).arrayBuffer())
-    if (!answer.ok) return problem(502, 'the gateway has no such document now')
-    return new Response(bytes, { headers: { 'content-type': type, 'cache-control': 'no-store' } })
-  } catch {
-    // Unreachable, too slow or too large: the client tries another gateway either way.
-    return problem(502, 'no answer from the gateway')
-  }
+function tooLarge(): Response {
+  return problem(413, 'the encapsulated request is too large')
 }
 
 /** Browsers may use any relay from any page: what they send is sealed, and there are no cookies here. */
@@ -189,13 +145,23 @@ const openToBrowsers: MiddlewareHandler = async (c, next) => {
     })
   }
   await next()
-  c.header('access-control-allow-origin', '*')
+  // An answer that was passed on has its header already.
+  if (c.res !== RESPONSE_ALREADY_SENT) c.header('access-control-allow-origin', '*')
   return undefined
 }
 
-function problem(status: number, title: string): Response {
+function bindings(c: Context): HttpBindings {
+  // The only server that the roles run on, and the one that `forward` needs.
+  return c.env as HttpBindings
+}
+
+function problem(status: number, title: string, retryAfterSeconds?: number): Response {
+  const retry =
+    retryAfterSeconds === undefined
+      ? {}
+      : { 'retry-after': String(retryAfterSeconds), 'access-control-expose-headers': 'retry-after' }
   return new Response(toJson({ type: 'about:blank', title, status }), {
     status,
-    headers: { 'content-type': PROBLEM_JSON },
+    headers: { 'content-type': PROBLEM_JSON, ...retry },
   })
 }

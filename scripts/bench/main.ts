@@ -3,8 +3,10 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { measureCredits } from './credits.ts'
 import { measureCreditsClient } from './creditsClient.ts'
+import { measureEndToEnd } from './e2e.ts'
 import { measureGas } from './gas.ts'
 import { measureLog } from './log.ts'
+import { measureRelay } from './relay.ts'
 import { meetsTarget, type Row } from './row.ts'
 import { measureSealing } from './sealing.ts'
 
@@ -14,6 +16,8 @@ const rows = [
   ...(await measureGas()),
   ...(await measureLog()),
   ...(await measureSealing()),
+  ...(await measureEndToEnd()),
+  ...(await measureRelay()),
   ...(await measureCredits()),
   ...(await measureCreditsClient()),
 ]

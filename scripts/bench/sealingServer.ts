@@ -7,6 +7,8 @@ import { ReplayMemory } from '#node/sealing/replayMemory.ts'
 import { createSealedServer } from '#node/sealing/sealedServer.ts'
 import { encodeUtf8 } from '#protocol/bytes.ts'
 import { KEM_X_WING } from '#protocol/sealing/suite.ts'
+import { parsePaddingMode } from '#protocol/shape.ts'
+import { shapeEvents } from '../../gateway/shape.ts'
 
 const EVENTS = 200
 const EVENT = encodeUtf8(`data: {"choices":[{"index":0,"delta":{"content":"${'word '.repeat(8)}"}}]}\n\n`)
@@ -21,7 +23,7 @@ const sealed = createSealedServer({
   handle: async (inner) => ({
     status: 200,
     headers: [['content-type', 'application/json']],
-    body: inner.path === '/events' ? events() : inner.body,
+    body: inner.path.startsWith('/events/') ? shapeEvents(events(), parsePaddingMode(inner.path.slice(8))) : inner.body,
   }),
 })
 
@@ -30,9 +32,12 @@ app.post('/echo', async (c) => c.body(await c.req.arrayBuffer(), 200, { 'content
 app.get('/ohttp-keys', (c) => c.body(keys.encode()))
 app.post('/gateway', (c) => sealed(c.req.raw))
 
-/** Each event is a read of its own, as from a model server that writes them one by one. */
+/** Each event is a read of its own, in a turn of the event loop of its own, as from a model server that writes them one by one. */
 async function* events(): AsyncGenerator<Uint8Array> {
-  for (let i = 0; i < EVENTS; i++) yield EVENT
+  for (let i = 0; i < EVENTS; i++) {
+    await new Promise((resolve) => setImmediate(resolve))
+    yield EVENT
+  }
 }
 
 const server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, ({ port }) => {

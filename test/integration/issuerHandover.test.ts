@@ -143,10 +143,11 @@ describe('a giver', () => {
     const handover = giverOf(giver, { chain, keysets })
     const request = requestOf(taker, giver)
     const { keyConfigs } = other
-    await expect(handover({ ...request, keyConfigs })).rejects.toMatchObject({ code: 'WRONG_KEYS' })
-    // Whoever holds the receipt key alone can sign for other sealing keys, which no evidence binds.
+    await expect(handover({ ...request, keyConfigs })).rejects.toMatchObject({ code: 'BAD_SIGNATURE' })
+    // Whoever holds the receipt key alone can sign for other sealing keys, which neither evidence nor an announcement binds.
     const statement = { ...request.evidence.statement, keyConfigs: other.statement.keyConfigs }
     const { signature } = requestOf({ ...taker, statement: { ...taker.statement, ...statement } }, giver)
+    await expect(handover({ ...request, keyConfigs, signature })).rejects.toMatchObject({ code: 'WRONG_KEYS' })
     const swapped = { evidence: { ...request.evidence, statement }, keyConfigs, signature }
     await expect(handover(swapped)).rejects.toMatchObject({ code: 'STATEMENT_MISMATCH' })
     const { document } = evidenceOf(other)
