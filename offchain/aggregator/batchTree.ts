@@ -8,7 +8,7 @@
  */
 import { concatBytes, encodeUint, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import { keccak256 } from '#protocol/hash.ts'
-import { appendLeaves, createRows, type LogRows, pathAt, rootAt } from '#protocol/log/rows.ts'
+import { appendLeaves, createRows, type LogRows, rootAt } from '#protocol/log/rows.ts'
 import { BATCH_LEAF_TAG, BATCH_NODE_TAG } from '#protocol/log/tree.ts'
 
 export type BatchedHead = { readonly enclave: Hex; readonly size: bigint; readonly root: Hex }
@@ -16,11 +16,6 @@ export type BatchedHead = { readonly enclave: Hex; readonly size: bigint; readon
 /** Root over `heads`, at least one. */
 export function batchRootOf(heads: readonly BatchedHead[]): Hex {
   return toHex(rootAt(batchRows(heads), heads.length))
-}
-
-/** Inclusion path of the head at `index`, lowest sibling first. */
-export function batchPath(heads: readonly BatchedHead[], index: number): Hex[] {
-  return pathAt(batchRows(heads), index, heads.length).map(toHex)
 }
 
 export function batchLeaf({ enclave, size, root }: BatchedHead): Uint8Array {

@@ -1,4 +1,8 @@
-/** What the aggregator reads from the chain and sends to it, on viem. Signs locally; nonces and fees are the caller's. @module */
+/**
+ * What the aggregator reads from the chain and sends to it, on viem, over one endpoint or several (endpoints.ts). Signs locally; nonces and fees
+ * are the caller's.
+ * @module
+ */
 import {
   BaseError,
   BlockNotFoundError,
@@ -9,12 +13,13 @@ import {
   getAddress,
   http,
   type PublicClient,
+  parseAbi,
   TransactionNotFoundError,
   type TransactionReceipt,
   TransactionReceiptNotFoundError,
   zeroAddress,
 } from 'viem'
-import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts'
+import { privateKeyToAccount } from 'viem/accounts'
 import { creditVaultAbi, enclaveRegistryAbi, receiptSettlementAbi } from '#chain/generated/abis.ts'
 import { ENCLAVE_STATES, type EnclaveState } from '#chain/registry.ts'
 import { AppError } from '#node/appError.ts'
@@ -22,15 +27,17 @@ import type { Hex } from '#protocol/bytes.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
 import type { SettlementDomain } from '#protocol/receipt/head.ts'
 import type { EarningsHeadMessage, SignedClearing } from '#protocol/wire/agentApi.ts'
+import { toJson } from '#protocol/wire/json.ts'
+import type { SettleCall } from './callPlan.ts'
 import type { AggregatorDeployment } from './config.ts'
+import { Endpoints, lowerMedian, reachedBy, upperMedian } from './endpoints.ts'
 import { signedHeadArgument } from './evidence.ts'
+import { bestOutcome, outcomeOf, type SendOutcome } from './sendOutcome.ts'
+import { readSettlerFee } from './settlerLedger.ts'
 import type { Standing } from './standing.ts'
 import type { Fees } from './step.ts'
 
 export type BlockId = { readonly number: bigint; readonly hash: Hex }
-
-/** What the node said to raw bytes. `usedNonce`: the receipts will tell by what; `failed`: for a reason that passes. */
-export type SendOutcome = 'taken' | 'known' | 'usedNonce' | 'underpriced' | 'failed'
 
 export type SettlementChain = {
   readonly account: Hex
@@ -53,116 +60,176 @@ export type SettlementChain = {
   /** Transactions of the account that are included. */
   readNonce(): Promise<number>
   suggestFees(): Promise<Fees>
+  /** What a call pays the account, in units of OPG, if it is the next one. */
+  settlerFeeOf(call: SettleCall): Promise<bigint>
+  /** What a call costs at most at these fees, in wei: its gas, and what the chain takes for publishing its bytes. */
+  costOf(calldata: Hex, gas: bigint, fees: Fees): Promise<bigint>
+  /** The account's money, in wei. */
+  readBalance(): Promise<bigint>
   /** Gas that a call to the settlement contract needs; `undefined` when it would revert. */
   estimateGas(calldata: Hex): Promise<bigint | undefined>
   sign(call: { nonce: number; calldata: Hex; gas: bigint; fees: Fees }): Promise<Hex>
   send(raw: Hex): Promise<SendOutcome>
 }
 
-/** Connects as the account of `privateKey`. Checks that the endpoint is on the deployment's chain: throws `AppError` (`RPC_FAILED`, `BAD_CONFIG`). */
-export async function connectSettlement(
-  rpcUrl: string,
-  deployment: AggregatorDeployment,
-  privateKey: Hex,
-): Promise<SettlementChain> {
-  const client: PublicClient = createPublicClient({ transport: http(rpcUrl), cacheTime: 0 })
-  let chainId: number
-  try {
-    chainId = await client.getChainId()
-  } catch (cause) {
-    const message = `no answer from the RPC endpoint ${new URL(rpcUrl).host}`
-    throw new AppError('RPC_FAILED', message, { cause, retryable: true })
-  }
-  if (chainId !== deployment.chainId) {
-    throw new AppError('BAD_CONFIG', `the RPC endpoint is on chain ${chainId}, the deployment on ${deployment.chainId}`)
-  }
-  return createSettlementChain(client, deployment, privateKeyToAccount(privateKey))
+export type ChainOptions = {
+  readonly deployment: AggregatorDeployment
+  /** One or more, of different providers where there are several. */
+  readonly rpcUrls: readonly string[]
+  /** How many of them must say the same; two by default, where there are two. */
+  readonly rpcQuorum?: number | undefined
+  /** Contract that tells the price of publishing bytes, on chains that take one (OP stack: GasPriceOracle). */
+  readonly dataFeeOracle?: Hex | undefined
 }
 
-function createSettlementChain(
-  client: PublicClient,
-  { chainId, registry, settlement }: AggregatorDeployment,
-  account: PrivateKeyAccount,
+const RPC_TIMEOUT_MS = 5_000
+/** Providers bound how many calls come in one request. */
+const RPC_BATCH_MAX = 50
+
+/**
+ * The endpoints, once a quorum of them answered. Throws `AppError`: `RPC_FAILED` when too few do, `BAD_CONFIG` for one on another chain than the
+ * deployment, or a quorum of more than there are.
+ */
+export async function connectEndpoints({ deployment, rpcUrls, rpcQuorum }: ChainOptions): Promise<Endpoints> {
+  const quorum = rpcQuorum ?? Math.min(2, rpcUrls.length)
+  if (new Set(rpcUrls).size < quorum) {
+    throw new AppError('BAD_CONFIG', `expected at least ${quorum} different RPC endpoints: so many must say the same`)
+  }
+  const transport = (url: string) =>
+    http(url, { timeout: RPC_TIMEOUT_MS, retryCount: 1, batch: { batchSize: RPC_BATCH_MAX } })
+  const clients: PublicClient[] = rpcUrls.map((url) => createPublicClient({ transport: transport(url), cacheTime: 0 }))
+  const endpoints = new Endpoints(clients, quorum)
+  for (const chainId of await endpoints.several((client) => client.getChainId())) {
+    if (chainId === deployment.chainId) continue
+    throw new AppError('BAD_CONFIG', `an RPC endpoint is on chain ${chainId}, the deployment on ${deployment.chainId}`)
+  }
+  return endpoints
+}
+
+/** The chain as the account of `privateKey` sees it. */
+export function createSettlementChain(
+  endpoints: Endpoints,
+  { deployment, dataFeeOracle }: Pick<ChainOptions, 'deployment' | 'dataFeeOracle'>,
+  privateKey: Hex,
 ): SettlementChain {
+  const { chainId, registry, settlement } = deployment
+  const account = privateKeyToAccount(privateKey)
   const registryContract = { address: registry, abi: enclaveRegistryAbi } as const
   const settlementContract = { address: settlement, abi: receiptSettlementAbi } as const
+  const vaultOf = once(() =>
+    endpoints.agreed((client) => client.readContract({ ...settlementContract, functionName: 'VAULT' })),
+  )
   return {
     account: account.address.toLowerCase() as Hex,
     domain: { chainId, settlement },
     async identity() {
-      const genesis = await client.getBlock({ blockNumber: 0n })
-      return `${chainId} ${genesis.hash} ${settlement}`
+      const genesis = await endpoints.agreed(async (client) => (await client.getBlock({ blockNumber: 0n })).hash)
+      return `${chainId} ${genesis} ${settlement}`
     },
     async standingOf(enclave) {
       const args = [getAddress(enclave)] as const
-      const [state, role] = await client.readContract({ ...registryContract, functionName: 'standingOf', args })
+      const [state, role] = await endpoints.agreed((client) =>
+        client.readContract({ ...registryContract, functionName: 'standingOf', args }),
+      )
       return standingOf(ENCLAVE_STATES[state] ?? 'none', role)
     },
     async writerOf(keyset) {
-      const vault = await client.readContract({ ...settlementContract, functionName: 'VAULT' })
-      const { writer } = await client.readContract({
-        address: vault,
-        abi: creditVaultAbi,
-        functionName: 'keysetOf',
-        args: [keyset],
+      const vault = await vaultOf()
+      const writer = await endpoints.agreed(async (client) => {
+        const contract = { address: vault, abi: creditVaultAbi } as const
+        return (await client.readContract({ ...contract, functionName: 'keysetOf', args: [keyset] })).writer
       })
       return writer === zeroAddress ? undefined : (writer.toLowerCase() as Hex)
     },
     async isCompromised(enclave) {
       const args = [getAddress(enclave)] as const
-      const state = await client.readContract({ ...registryContract, functionName: 'stateOf', args })
+      const state = await endpoints.agreed((client) =>
+        client.readContract({ ...registryContract, functionName: 'stateOf', args }),
+      )
       return ENCLAVE_STATES[state] === 'compromised'
     },
     async exclusiveUntil(enclave) {
       const args = [getAddress(enclave)] as const
-      const terms = await client.readContract({ ...settlementContract, functionName: 'settlerTermsOf', args })
+      const terms = await endpoints.agreed((client) =>
+        client.readContract({ ...settlementContract, functionName: 'settlerTermsOf', args }),
+      )
       return BigInt(terms.lastPaidAt) + BigInt(terms.exclusiveSeconds)
     },
     async readBlock(block) {
-      try {
-        const { number, hash } = await client.getBlock(
-          typeof block === 'bigint' ? { blockNumber: block } : { blockTag: block },
-        )
-        return number === null || hash === null ? undefined : { number, hash }
-      } catch (error) {
-        if (error instanceof BlockNotFoundError) return undefined
-        throw error
-      }
+      if (typeof block === 'bigint') return endpoints.agreed((client) => readBlock(client, block))
+      if (endpoints.quorum === 1) return endpoints.first((client) => readBlock(client, block))
+      const heights = await endpoints.several(async (client) => (await readBlock(client, block))?.number)
+      const height = reachedBy(
+        endpoints.quorum,
+        heights.filter((number) => number !== undefined),
+      )
+      return height === undefined ? undefined : endpoints.agreed((client) => readBlock(client, height))
     },
     async readSettleTransactions(fromBlock, toBlock) {
-      const logs = await client.getLogs({
-        address: settlement,
-        events: SETTLED_EVENTS,
-        fromBlock,
-        toBlock,
-        strict: true,
-      })
+      const logs = await endpoints.agreed(
+        (client) => client.getLogs({ address: settlement, events: SETTLED_EVENTS, fromBlock, toBlock, strict: true }),
+        (found) => found.map(({ blockHash, logIndex }) => `${blockHash} ${logIndex}`).join(),
+      )
       return [...new Set(logs.map(({ transactionHash }) => transactionHash))]
     },
-    readReceipt: (hash) => unlessMissing(client.getTransactionReceipt({ hash }), TransactionReceiptNotFoundError),
+    readReceipt: (hash) =>
+      endpoints.agreed(
+        (client) => unlessMissing(client.getTransactionReceipt({ hash }), TransactionReceiptNotFoundError),
+        receiptKey,
+      ),
     isKnown: async (hash) =>
-      (await unlessMissing(client.getTransaction({ hash }), TransactionNotFoundError)) !== undefined,
-    readNonce: () => client.getTransactionCount({ address: account.address, blockTag: 'latest' }),
+      (await endpoints.first((client) => unlessMissing(client.getTransaction({ hash }), TransactionNotFoundError))) !==
+      undefined,
+    async readNonce() {
+      const counts = await endpoints.several(async (client) =>
+        BigInt(await client.getTransactionCount({ address: account.address, blockTag: 'latest' })),
+      )
+      return Number(reachedBy(endpoints.quorum, counts) ?? 0n)
+    },
     async suggestFees() {
-      const [block, tip] = await Promise.all([
-        client.getBlock({ blockTag: 'latest' }),
-        client.estimateMaxPriorityFeePerGas(),
-      ])
+      const suggestions = await endpoints.several(async (client) => {
+        const [block, tip] = await Promise.all([
+          client.getBlock({ blockTag: 'latest' }),
+          client.estimateMaxPriorityFeePerGas(),
+        ])
+        return { base: block.baseFeePerGas ?? 0n, tip }
+      })
+      // What is above the base fee of the block is given back, a tip is not: of the one rather the larger, of the other rather the smaller.
+      const base = upperMedian(suggestions.map((suggestion) => suggestion.base))
+      const tip = lowerMedian(suggestions.map((suggestion) => suggestion.tip))
       // Twice the base fee outlasts six full blocks in a row (EIP-1559: 12.5 % each).
-      return { maxFeePerGas: 2n * (block.baseFeePerGas ?? 0n) + tip, maxPriorityFeePerGas: tip }
+      return { maxFeePerGas: 2n * base + tip, maxPriorityFeePerGas: tip }
     },
     async estimateGas(data) {
-      try {
-        return await client.estimateGas({ account: account.address, to: settlement, data })
-      } catch (error) {
-        if (error instanceof BaseError && error.walk((inner) => inner instanceof ExecutionRevertedError))
-          return undefined
-        throw error
-      }
+      const estimates = await endpoints.several((client) => estimateGas(client, account.address, settlement, data))
+      const numbers = estimates.filter((estimate) => estimate !== undefined)
+      if (estimates.length - numbers.length >= endpoints.quorum || numbers.length === 0) return undefined
+      return upperMedian(numbers)
+    },
+    settlerFeeOf: (call) => readSettlerFee(endpoints, settlement, account.address, call),
+    async costOf(calldata, gas, { maxFeePerGas, maxPriorityFeePerGas: tip }) {
+      // Half of what is offered above the tip is the newest block's base fee.
+      const perGas = (maxFeePerGas - tip) / 2n + tip
+      if (dataFeeOracle === undefined) return gas * perGas
+      const fees = await endpoints.several((client) =>
+        client.readContract({ address: dataFeeOracle, abi: DATA_FEE_ABI, functionName: 'getL1Fee', args: [calldata] }),
+      )
+      return gas * perGas + upperMedian(fees)
+    },
+    async readBalance() {
+      return lowerMedian(await endpoints.several((client) => client.getBalance({ address: account.address })))
     },
     sign: ({ nonce, calldata, gas, fees }) =>
       account.signTransaction({ chainId, type: 'eip1559', to: settlement, data: calldata, nonce, gas, ...fees }),
-    send: (serializedTransaction) => send(client, serializedTransaction),
+    async send(serializedTransaction) {
+      const outcomes: SendOutcome[] = []
+      const good = await endpoints.first(async (client) => {
+        const outcome = await send(client, serializedTransaction)
+        outcomes.push(outcome)
+        return outcome === 'taken' || outcome === 'known' ? outcome : undefined
+      })
+      return good ?? bestOutcome(outcomes)
+    },
   }
 }
 
@@ -174,6 +241,8 @@ export function settleCalldata(heads: readonly EarningsHeadMessage[], clearings:
     args: [heads.map(signedHeadArgument), clearings],
   })
 }
+
+const DATA_FEE_ABI = parseAbi(['function getL1Fee(bytes data) view returns (uint256)'])
 
 const SETTLED_EVENTS = [
   getAbiItem({ abi: receiptSettlementAbi, name: 'BatchSettled' }),
@@ -189,14 +258,47 @@ async function send(client: PublicClient, serializedTransaction: Hex): Promise<S
   }
 }
 
-/** Nodes have no codes for these, only sentences: go-ethereum's, and those of others that users met. */
-export function outcomeOf(message: string): SendOutcome {
-  if (/already known|already imported|known transaction|already exists/i.test(message)) return 'known'
-  if (/nonce (?:is )?too low|nonce has already been used|invalid nonce.*lower/i.test(message)) return 'usedNonce'
-  if (/underpriced|fee too low|less than block base fee|max fee per gas.*(?:too low|lower)/i.test(message)) {
-    return 'underpriced'
+async function readBlock(
+  client: PublicClient,
+  block: bigint | 'latest' | 'safe' | 'finalized',
+): Promise<BlockId | undefined> {
+  try {
+    const { number, hash } = await client.getBlock(
+      typeof block === 'bigint' ? { blockNumber: block } : { blockTag: block },
+    )
+    return number === null || hash === null ? undefined : { number, hash }
+  } catch (error) {
+    if (error instanceof BlockNotFoundError) return undefined
+    throw error
   }
-  return 'failed'
+}
+
+async function estimateGas(client: PublicClient, account: Hex, to: Hex, data: Hex): Promise<bigint | undefined> {
+  try {
+    return await client.estimateGas({ account, to, data })
+  } catch (error) {
+    if (error instanceof BaseError && error.walk((inner) => inner instanceof ExecutionRevertedError)) return undefined
+    throw error
+  }
+}
+
+/** What of a receipt all endpoints must tell alike. Nodes add fields of their own. */
+function receiptKey(receipt: TransactionReceipt | undefined): string {
+  if (receipt === undefined) return ''
+  const { blockHash, status, gasUsed, logs } = receipt
+  return toJson([blockHash, status, gasUsed, logs.map(({ address, topics, data }) => [address, topics, data])])
+}
+
+/** `read` once, and again after it failed. */
+function once<T>(read: () => Promise<T>): () => Promise<T> {
+  let value: Promise<T> | undefined
+  return () => {
+    value ??= read().catch((error: unknown) => {
+      value = undefined
+      throw error
+    })
+    return value
+  }
 }
 
 const LOG_ROLES = ['gateway', 'issuer'] as const

@@ -4,9 +4,9 @@ import { AGGREGATOR_LIMITS, AggregatorConfigSchema, SETTLE_POLICY } from './conf
 
 const minimal = {
   listen: { host: '127.0.0.1', port: 8080 },
-  rpcUrl: 'http://127.0.0.1:8545',
+  rpcUrls: ['http://127.0.0.1:8545'],
   deployment: { chainId: 31_337, registry: `0x${'01'.repeat(20)}`, settlement: `0x${'02'.repeat(20)}` },
-  accountKeyFile: 'settler.key',
+  accountKeyFiles: ['settler.key'],
   database: { folder: 'data', port: 5433 },
 }
 

@@ -6,27 +6,34 @@ import { type Ingested, type IngestPorts, ingest } from './ingest.ts'
 
 export class Intake {
   readonly #ports: IngestPorts
-  readonly #openMax: number
+  readonly #openBytesMax: number
   readonly #log: Logger
   readonly #merging = new Map<Hex, Promise<void>>()
-  #open = 0
+  #openBytes = 0
   #isStopping = false
 
-  constructor(ports: IngestPorts, openMax: number, log: Logger) {
+  /** `openBytesMax` bounds the bodies that are taken in at once; a single larger one is taken alone. */
+  constructor(ports: IngestPorts, openBytesMax: number, log: Logger) {
     this.#ports = ports
-    this.#openMax = openMax
+    this.#openBytesMax = openBytesMax
     this.#log = log
   }
 
-  /** A place for one delivery, to be given back by `leave`; `false` when all are taken or this process is stopping. */
-  enter(): boolean {
-    if (this.#isStopping || this.#open >= this.#openMax) return false
-    this.#open++
+  /** Bytes of the bodies under way. */
+  get openBytes(): number {
+    return this.#openBytes
+  }
+
+  /** Room for a body of `bytes`, to be given back by `leave`; `false` when there is none now or this process is stopping. */
+  enter(bytes: number): boolean {
+    if (this.#isStopping) return false
+    if (this.#openBytes > 0 && this.#openBytes + bytes > this.#openBytesMax) return false
+    this.#openBytes += bytes
     return true
   }
 
-  leave(): void {
-    this.#open--
+  leave(bytes: number): void {
+    this.#openBytes -= bytes
   }
 
   /** Ingests, and merges runs of the same log afterwards, unless that is under way. */

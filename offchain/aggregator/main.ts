@@ -6,10 +6,10 @@ import type { Hex } from '#protocol/bytes.ts'
 import { startAggregator } from './aggregator.ts'
 import { AggregatorConfigSchema } from './config.ts'
 
-await runRole('aggregator', AggregatorConfigSchema, async (config, log) => {
+await runRole('aggregator', AggregatorConfigSchema, async (config, log, metrics) => {
   const url = process.env.DATABASE_URL
   const database = url === undefined || url === '' ? config.database : { url }
-  const aggregator = await startAggregator({ ...config, database }, readKey(config.accountKeyFile), log)
+  const aggregator = await startAggregator({ ...config, database }, config.accountKeyFiles.map(readKey), log, metrics)
   log.info('listening', { url: aggregator.url })
   return aggregator
 })

@@ -167,4 +167,43 @@ export const MIGRATIONS: readonly string[] = [
   );
   create index settled_clearings_block on settled_clearings (block);
   `,
+  `
+  -- What follows from the leaves, written behind them: how far each log's nodes (tilesStore.ts) and the index of all leaves (proofsIndex.ts)
+  -- reach. The number stands for the enclave in the index.
+  create table log_progress (
+    enclave bytea primary key references logs,
+    number serial unique,
+    tiled bigint not null default 0,
+    indexed bigint not null default 0
+  );
+
+  -- Complete nodes of the trees' rows 4, 8, 12 and so on (level 1, 2, 3), 32 bytes each, up to 256 a row: it grows until it is full.
+  create table log_tiles (
+    enclave bytea not null references logs,
+    level int not null,
+    index bigint not null,
+    nodes bytea not null,
+    primary key (enclave, level, index)
+  );
+  alter table log_tiles alter column nodes set storage external;
+
+  -- Where leaves are, by their first bits. A segment holds the leaves of some stretches of logs; small segments are merged.
+  create table leaf_segments (id bigserial primary key, bits int not null, count bigint not null);
+  create table leaf_buckets (
+    segment bigint not null,
+    bucket int not null,
+    entries bytea not null,
+    primary key (segment, bucket)
+  );
+  alter table leaf_buckets alter column entries set storage external;
+
+  -- Whoever streams settlements hears of changes at once, whichever process made them.
+  create function announce_batches() returns trigger language plpgsql as $$
+  begin
+    perform pg_notify('sealpath_batches', '');
+    return null;
+  end $$;
+  create trigger batches_changed after insert or delete on batches
+    for each statement execute function announce_batches();
+  `,
 ]

@@ -3,17 +3,18 @@ import { strict as assert } from 'node:assert'
 import type { TransactionSql } from 'postgres'
 import type { Sql } from '#node/database.ts'
 import { concatBytes, equalBytes, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
-import { keccak256 } from '#protocol/hash.ts'
+import { type Keccak256, keccak256 } from '#protocol/hash.ts'
 import type { LogEdge } from '#protocol/log/edge.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import { toJson } from '#protocol/wire/json.ts'
-import { buildLeafIndex, expectedWindow, offsetsInWindow, planMerge, prefixOfLeaf } from './leafRuns.ts'
+import { buildLeafIndex, planMerge } from './leafRuns.ts'
+import { findCandidates } from './proofsIndex.ts'
 import type { LogRole } from './standing.ts'
 import type { Evidence, LeafPlace, LockedLog, LogStore } from './store.ts'
+import { catchUp } from './tilesCatchUp.ts'
+import { type Querier, readLeaves } from './tilesStore.ts'
 
 const NODE_BYTES = 32
-
-type Querier = Sql | TransactionSql<{ bigint: bigint }>
 
 export type HeadRow = {
   enclave: Uint8Array
@@ -24,15 +25,17 @@ export type HeadRow = {
   vs: Uint8Array
 }
 
-/** The port on a migrated database. */
-export function createLogStore(sql: Sql): LogStore {
+/** The port on a migrated database. Once `signal` is aborted, what is written behind the deliveries stops at the next step. */
+export function createLogStore(sql: Sql, hash: Keccak256 = keccak256, signal?: AbortSignal): LogStore {
   return {
     withLog: (enclave, role, work) => withLog(sql, enclave, role, work),
     readLeaves: (enclave, from, to) => readLeaves(sql, fromHex(enclave, 20), from, to),
-    // One snapshot: a merge between two queries would hide the leaf from both.
-    findLeaf: (leaf) => sql.begin('isolation level repeatable read read only', (query) => findLeaf(query, leaf)),
+    findLeaf: (leaf) => findLeaf(sql, leaf),
     async mergeRuns(enclave) {
-      while (await mergeOnce(sql, fromHex(enclave, 20)));
+      const id = fromHex(enclave, 20)
+      // First, so that merged runs need no index of their own.
+      await catchUp(sql, id, hash, signal)
+      while (signal?.aborted !== true && (await mergeOnce(sql, id)));
     },
     async readEnclave(enclave) {
       const id = fromHex(enclave, 20)
@@ -128,50 +131,14 @@ async function insertEvidence(query: Querier, id: Uint8Array, evidence: Evidence
     on conflict do nothing`
 }
 
-async function readLeaves(query: Querier, id: Uint8Array, from: number, to: number): Promise<Uint8Array> {
-  if (from >= to) return new Uint8Array()
-  const runs = await query<{ part: Uint8Array }[]>`
-    select substring(leaves
-      from (greatest(${from}::bigint - start, 0) * 32 + 1)::int
-      for ((least(${to}::bigint - start, count) - greatest(${from}::bigint - start, 0)) * 32)::int) as part
-    from leaf_runs
-    where enclave = ${id} and start < ${to} and start + count > ${from} order by start`
-  const leaves = concatBytes(...runs.map(({ part }) => part))
-  assert(leaves.length === (to - from) * NODE_BYTES, 'the runs of a log cover it without gaps')
-  return leaves
-}
-
-/** Asks all runs, each of which answers with the few entries where the leaf would be. */
-async function findLeaf(sql: Querier, leaf: Uint8Array): Promise<LeafPlace[]> {
-  const prefix = prefixOfLeaf(leaf)
-  const counts = await sql<{ count: number }[]>`select distinct count from leaf_runs`
-  const windows = counts.map(({ count }) => ({ count, ...expectedWindow(prefix, count) }))
-  const runs = await sql<{ enclave: Uint8Array; start: bigint; count: number; entries: Uint8Array }[]>`
-    select enclave, start, r.count, substring(leaf_index from first * 8 + 1 for (past - first) * 8) as entries
-    from leaf_runs r
-    join unnest(
-      ${windows.map(({ count }) => count)}::int[], ${windows.map(({ from }) => from)}::int[], ${windows.map(({ to }) => to)}::int[]
-    ) as w (count, first, past) on w.count = r.count`
+async function findLeaf(sql: Sql, leaf: Uint8Array): Promise<LeafPlace[]> {
+  const [candidates = []] = await findCandidates(sql, [leaf])
   const places: LeafPlace[] = []
-  for (const { enclave, start, count, entries } of runs) {
-    const { from, to } = expectedWindow(prefix, count)
-    const offsets =
-      offsetsInWindow(entries, prefix, { isStart: from === 0, isEnd: to === count }) ??
-      (await offsetsInWhole(sql, enclave, start, prefix))
-    for (const offset of offsets) {
-      const index = Number(start) + offset
-      if (equalBytes(await readLeaves(sql, enclave, index, index + 1), leaf)) {
-        places.push({ enclave: toHex(enclave), index })
-      }
-    }
+  for (const place of candidates) {
+    const { enclave, index } = place
+    if (equalBytes(await readLeaves(sql, fromHex(enclave, 20), index, index + 1), leaf)) places.push(place)
   }
   return places
-}
-
-async function offsetsInWhole(sql: Querier, id: Uint8Array, start: bigint, prefix: number): Promise<number[]> {
-  const [run] = await sql<{ leaf_index: Uint8Array }[]>`
-    select leaf_index from leaf_runs where enclave = ${id} and start = ${start}`
-  return run === undefined ? [] : (offsetsInWindow(run.leaf_index, prefix, { isStart: true, isEnd: true }) ?? [])
 }
 
 /** Merges one group of neighbours. Appends to the log wait meanwhile: they lock the same row. */
@@ -185,11 +152,14 @@ async function mergeOnce(sql: Sql, id: Uint8Array): Promise<boolean> {
     const group = runs.slice(plan.first, plan.first + plan.length)
     const start = group[0]?.start ?? 0n
     const count = group.reduce((sum, run) => sum + run.count, 0)
-    const leaves = await readLeaves(query, id, Number(start), Number(start) + count)
+    const end = Number(start) + count
+    const leaves = await readLeaves(query, id, Number(start), end)
+    const [progress] = await query<{ indexed: bigint }[]>`select indexed from log_progress where enclave = ${id}`
+    const leafIndex = end <= (progress?.indexed ?? 0n) ? new Uint8Array() : buildLeafIndex(leaves)
     await query`delete from leaf_runs where enclave = ${id} and start >= ${start} and start < ${start + BigInt(count)}`
     await query`
       insert into leaf_runs (enclave, start, count, leaves, leaf_index)
-      values (${id}, ${start}, ${count}, ${leaves}, ${buildLeafIndex(leaves)})`
+      values (${id}, ${start}, ${count}, ${leaves}, ${leafIndex})`
     return true
   })
 }

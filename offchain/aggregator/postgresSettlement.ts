@@ -274,10 +274,11 @@ function stateOfRow(row: TransactionRow, attempts: readonly Attempt[]): Transact
  * skipped for good, or its enclave contradicted itself. Fees only grow, so what has moved is the largest that was booked.
  */
 async function readDue(sql: Sql, account: Hex, headsMax: number): Promise<Due> {
-  const rows = await sql<(HeadRow & { waited: number; leaves: bigint })[]>`
+  const rows = await sql<(HeadRow & { waited: number; leaves: bigint; value: string })[]>`
     select h.enclave, h.size, h.root, h.fees::text, h.r, h.vs,
       extract(epoch from now() - coalesce(first.received_at, h.received_at))::float8 as waited,
-      greatest(h.size - settled.size, 0) as leaves
+      greatest(h.size - settled.size, 0) as leaves,
+      greatest(h.fees - moved.fees, 0)::text as value
     from logs l
     join heads h on h.enclave = l.enclave and h.size = l.size
     cross join lateral (select coalesce(max(size), 0) as size from batch_heads b where b.enclave = l.enclave) settled
@@ -306,6 +307,7 @@ async function readDue(sql: Sql, account: Hex, headsMax: number): Promise<Due> {
     clearings,
     waitedSeconds: Math.max(rows[0]?.waited ?? 0, waitedSeconds),
     leaves: rows.reduce((sum, { leaves }) => sum + leaves, 0n),
+    value: rows.reduce((sum, { value }) => sum + BigInt(value), 0n),
     isAsked: asked.length > 0,
   }
 }

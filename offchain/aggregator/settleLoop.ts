@@ -6,28 +6,39 @@ import { advance, type SubmitterPorts } from './submitter.ts'
 
 /** Steps in one round: an endpoint that contradicts itself must not make the loop spin. */
 const STEPS_MAX = 16
+/** How often a lease is renewed within its time while a round takes long. */
+const RENEWALS = 4
 /** Longest pause after repeated failures. */
 const BACKOFF_MAX_MS = 10_000
 
-/** `failure` is why the last round broke off; absent after one that did not. */
-export type LoopHealth = { isLeader: boolean; failure?: string | undefined }
+/**
+ * `failure` is why the last round broke off, `trouble` what only somebody's help ends; each absent after a round without.
+ */
+export type LoopHealth = { isLeader: boolean; failure?: string | undefined; trouble?: 'NO_FUNDS' | undefined }
+
+export type LoopOptions = {
+  /** Names this process among those that share the database. */
+  readonly holder: string
+  /** Whether this loop also follows the chain: one account's leader does it for all. */
+  readonly follows: boolean
+  /** Bounds one round. */
+  readonly stepsMax?: number | undefined
+}
 
 export class SettleLoop {
   readonly #ports: SubmitterPorts & FollowerPorts
-  readonly #holder: string
-  readonly #stepsMax: number
+  readonly #options: LoopOptions
   readonly #log: Logger
   #running: Promise<void> | undefined
   #lease: Lease | undefined
   #isStopping = false
   #wake: () => void = () => {}
+  #noteTrouble: (trouble: 'NO_FUNDS') => void = () => {}
   readonly health: LoopHealth = { isLeader: false }
 
-  /** `holder` names this process among those that share the database; `stepsMax` bounds one round. */
-  constructor(ports: SubmitterPorts & FollowerPorts, holder: string, stepsMax: number = STEPS_MAX) {
-    this.#ports = ports
-    this.#holder = holder
-    this.#stepsMax = stepsMax
+  constructor(ports: SubmitterPorts & FollowerPorts, options: LoopOptions) {
+    this.#ports = { ...ports, observer: { ...ports.observer, trouble: (trouble) => this.#noteTrouble(trouble) } }
+    this.#options = options
     this.#log = ports.log
   }
 
@@ -51,14 +62,29 @@ export class SettleLoop {
   /** One round: as leader, everything there is to do now. Answers whether this process is the leader. */
   async round(): Promise<boolean> {
     const { store, chain, policy } = this.#ports
-    this.#lease = await store.takeLease(chain.account, this.#holder, policy.leaseSeconds)
-    this.health.isLeader = this.#lease !== undefined
-    if (this.#lease === undefined) return false
-    for (let i = 0; i < this.#stepsMax && !this.#isStopping; i++) {
-      const hasMore = await follow(this.#ports)
-      if (this.#isStopping) break
-      const hasMoved = await advance(this.#ports, this.#lease)
-      if (!hasMore && !hasMoved) break
+    const { holder, follows, stepsMax = STEPS_MAX } = this.#options
+    const take = () => store.takeLease(chain.account, holder, policy.leaseSeconds)
+    const lease = await take()
+    this.#lease = lease
+    this.health.isLeader = lease !== undefined
+    if (lease === undefined) return false
+    let trouble: LoopHealth['trouble']
+    this.#noteTrouble = (noted) => {
+      trouble = noted
+    }
+    // A slow endpoint must not cost the lease. What it costs to lose it all the same is work, never money: the store refuses older epochs.
+    const renewal = setInterval(() => void take().catch(() => {}), (policy.leaseSeconds * 1_000) / RENEWALS)
+    try {
+      for (let i = 0; i < stepsMax && !this.#isStopping; i++) {
+        const hasMore = follows && (await follow(this.#ports))
+        if (this.#isStopping) break
+        const hasMoved = await advance(this.#ports, lease)
+        if (!hasMore && !hasMoved) break
+      }
+    } finally {
+      clearInterval(renewal)
+      if (trouble !== this.health.trouble && trouble !== undefined) this.#log.error('settling needs help', { trouble })
+      this.health.trouble = trouble
     }
     return true
   }

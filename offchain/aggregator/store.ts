@@ -173,6 +173,8 @@ export type Due = {
   readonly waitedSeconds: number
   /** Leaves above what is settled. */
   readonly leaves: bigint
+  /** Fees above what is booked on chain, in units. */
+  readonly value: bigint
   readonly isAsked: boolean
 }
 

@@ -6,13 +6,14 @@
 import { strict as assert } from 'node:assert'
 import { keccak256 } from 'viem'
 import { AppError } from '#node/appError.ts'
-import type { Logger } from '#node/log.ts'
+import type { LogFields, Logger } from '#node/log.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { toJson } from '#protocol/wire/json.ts'
 import { type ClearingOutcome, type ClearingRefusal, type HeadSkip, readSettlementEvents } from './batchEvents.ts'
-import { planCall, shrinkCall } from './callPlan.ts'
+import { planCall, type SettleCall, shrinkCall } from './callPlan.ts'
 import { type SettlementChain, settleCalldata } from './chainAccess.ts'
 import type { SettlePolicy } from './config.ts'
+import type { Balance, Economics } from './economics.ts'
 import {
   type Attempt,
   type Effect,
@@ -23,6 +24,7 @@ import {
   type TransactionState,
 } from './step.ts'
 import type {
+  Due,
   Lease,
   RefusedClearing,
   SettlementStore,
@@ -35,9 +37,21 @@ export type SubmitterPorts = {
   readonly chain: SettlementChain
   readonly store: SettlementStore
   readonly policy: SettlePolicy
+  /** Absent where everything is settled when it is time. */
+  readonly economics?: Economics | undefined
   readonly log: Logger
   /** Milliseconds since the epoch. */
   readonly now: () => number
+  readonly observer?: SettleObserver | undefined
+}
+
+/** Told what happens, for whoever counts it. Must not throw. */
+export type SettleObserver = {
+  readonly sealed?: (kind: StoredTransaction['kind'], balance: Balance | undefined) => void
+  /** Stored: `state` is what the transaction came to from `before`. */
+  readonly moved?: (before: TransactionState, state: TransactionState) => void
+  /** It passes only when somebody helps: the account cannot pay. */
+  readonly trouble?: (trouble: 'NO_FUNDS') => void
 }
 
 /** What an effect led to, and what is stored together with the new state. */
@@ -75,6 +89,7 @@ async function drive(ports: SubmitterPorts, lease: Lease, transaction: StoredTra
     if (toJson(next.state) !== toJson(before)) {
       await ports.store.advance(lease, transaction.id, next.state, change)
       report(ports, transaction, next.state)
+      ports.observer?.moved?.(before, next.state)
       return isProgress(before, next.state)
     }
     effect = next.effect
@@ -103,6 +118,9 @@ async function perform(ports: SubmitterPorts, transaction: StoredTransaction, ef
       switch (await chain.send(raw)) {
         case 'underpriced':
           return { event: { name: 'underpriced', fees: await chain.suggestFees() } }
+        case 'noFunds':
+          ports.observer?.trouble?.('NO_FUNDS')
+          return { event: { name: 'unsent' } }
         case 'failed':
           return { event: { name: 'unsent' } }
         default:
@@ -192,33 +210,56 @@ async function seal(ports: SubmitterPorts, lease: Lease): Promise<boolean> {
   if (await sealReport(ports, lease)) return true
 
   const due = await store.readDue(lease.account, policy.headsMax)
-  const isTime = due.isAsked || due.waitedSeconds >= policy.everySeconds || due.leaves >= BigInt(policy.leavesMax)
-  if (due.heads.length + due.clearings.length === 0 || !isTime) return false
-  let call = planCall(due, policy.gasMax)
+  if (due.heads.length + due.clearings.length === 0 || !isTime(due, policy)) return false
+  if (!due.isAsked && ports.economics?.isResting(due.waitedSeconds) === true) return false
+  const planned = await planFitting(ports, due)
+  const { heads, clearings } = planned.call
+  const balance = await ports.economics?.weigh(ports.chain, planned.call, planned.calldata, planned.gas)
+  if (balance !== undefined && !due.isAsked && ports.economics?.approves(balance, due.waitedSeconds) === false)
+    return false
+  const { calldata, gas } = planned
+  const ids = clearings.map(({ id }) => id)
+  const isSealed = await store.seal(lease, { kind: 'settle', calldata, gas, heads, clearings: ids })
+  if (isSealed) {
+    ports.observer?.sealed?.('settle', balance)
+    const counts = { heads: heads.length, clearings: ids.length, leaves: due.leaves, gas }
+    log.info('batch sealed', { ...counts, ...balanceFields(balance) })
+  }
+  return isSealed
+}
+
+function isTime({ isAsked, waitedSeconds, leaves, value }: Due, policy: SettlePolicy): boolean {
+  if (isAsked || waitedSeconds >= policy.everySeconds) return true
+  return leaves >= BigInt(policy.leavesMax) || value >= policy.valueMax
+}
+
+type PlannedCall = { readonly call: SettleCall; readonly calldata: Hex; readonly gas: bigint }
+
+/** As much of what is due as stays below the limit of gas. */
+async function planFitting(ports: SubmitterPorts, due: Due): Promise<PlannedCall> {
+  const { gasMax } = ports.policy
+  let call = planCall(due, gasMax)
   for (;;) {
-    const { heads, clearings } = call
-    const calldata = settleCalldata(
-      heads,
-      clearings.map(({ clearing }) => clearing),
-    )
+    const signed = call.clearings.map(({ clearing }) => clearing)
+    const calldata = settleCalldata(call.heads, signed)
     const gas = await gasFor(ports, calldata)
-    if (gas === undefined)
+    if (gas === undefined) {
       throw new AppError('BAD_CONFIG', 'settle never reverts, but did: is this the settlement contract?')
-    const smaller = gas > BigInt(policy.gasMax) ? shrinkCall(call) : undefined
-    if (smaller !== undefined) {
-      call = smaller
-      continue
     }
-    const ids = clearings.map(({ id }) => id)
-    const isSealed = await store.seal(lease, { kind: 'settle', calldata, gas, heads, clearings: ids })
-    if (isSealed) {
-      log.info('batch sealed', { heads: heads.length, clearings: ids.length, leaves: due.leaves, gas })
-    }
-    return isSealed
+    const smaller = gas > BigInt(gasMax) ? shrinkCall(call) : undefined
+    if (smaller === undefined) return { call, calldata, gas }
+    call = smaller
   }
 }
 
-async function sealReport({ chain, store, policy, log }: SubmitterPorts, lease: Lease): Promise<boolean> {
+function balanceFields(balance: Balance | undefined): LogFields {
+  if (balance === undefined) return {}
+  const { fee, cost, costWei } = balance
+  return { fee, cost, costWei }
+}
+
+async function sealReport(ports: SubmitterPorts, lease: Lease): Promise<boolean> {
+  const { chain, store, policy, log } = ports
   for (const { id, enclave, calldata } of await store.readPendingEvidence()) {
     if (await chain.isCompromised(enclave)) {
       await store.markEvidence(id, 'reported')
@@ -231,7 +272,9 @@ async function sealReport({ chain, store, policy, log }: SubmitterPorts, lease: 
       continue
     }
     log.warn('enclave contradicted itself', { enclave, evidence: id })
-    return store.seal(lease, { kind: 'report', calldata, gas, evidence: id })
+    const isSealed = await store.seal(lease, { kind: 'report', calldata, gas, evidence: id })
+    if (isSealed) ports.observer?.sealed?.('report', undefined)
+    return isSealed
   }
   return false
 }

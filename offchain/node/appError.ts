@@ -6,6 +6,8 @@ export type AppErrorCode =
   | 'LISTEN_FAILED'
   | 'DATABASE_FAILED'
   | 'RPC_FAILED'
+  /** Of several endpoints too few say the same. */
+  | 'RPC_DISAGREES'
   | 'PEER_FAILED'
   /** The peer has other sealing keys by now: nothing of the request was read. */
   | 'NOT_OPENED'

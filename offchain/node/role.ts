@@ -1,13 +1,16 @@
 /**
- * What every role's `main.ts` has in common: a configuration from the environment and a file, signals, an end.
+ * What every role's `main.ts` has in common: a configuration from the environment and a file, metrics, signals, an end.
  *
  * A role is started with the path of its JSON configuration in SEALPATH_CONFIG, or with `{}` when it needs none.
  * @module
  */
 import { readFileSync } from 'node:fs'
+import type { Registry } from 'prom-client'
 import { parseJson, type Schema, WireError } from '#protocol/wire/json.ts'
 import { AppError } from './appError.ts'
 import { createLogger, errorFields, type Logger } from './log.ts'
+import { createMetrics, MetricsConfigSchema, serveMetrics } from './metrics.ts'
+import type { RunningServer } from './server.ts'
 
 /** How long a role may finish what it has begun after it was told to stop. */
 export const DRAIN_MS = 10_000
@@ -21,12 +24,19 @@ export type Role = { close(): Promise<void> }
 export async function runRole<Config>(
   name: string,
   schema: Schema<Config>,
-  start: (config: Config, log: Logger) => Promise<Role>,
+  start: (config: Config, log: Logger, metrics: Registry) => Promise<Role>,
 ): Promise<void> {
   const log = createLogger(name)
+  const metrics = createMetrics(name)
+  const path = process.env.SEALPATH_CONFIG
   let role: Role
+  let metricsServer: RunningServer | undefined
   try {
-    role = await start(readConfig(schema, process.env.SEALPATH_CONFIG), log)
+    const config = readConfig(schema, path)
+    const { metrics: address } = readConfig(MetricsConfigSchema, path)
+    metricsServer = address && (await serveMetrics(metrics, address))
+    role = await start(config, log, metrics)
+    if (metricsServer !== undefined) log.info('metrics', { url: metricsServer.url })
   } catch (error) {
     if (!(error instanceof AppError)) throw error
     log.error('start failed', { code: error.code, reason: error.message })
@@ -41,6 +51,7 @@ export async function runRole<Config>(
     log.info('draining', { signal })
     try {
       await role.close()
+      await metricsServer?.close(0)
       process.exit(0)
     } catch (error) {
       log.error('drain failed', errorFields(error))

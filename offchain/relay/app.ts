@@ -35,8 +35,18 @@ const BUSY_RETRY_SECONDS = 5
 
 export type RelayState = { openRequests: number; isDraining: boolean }
 
-/** The relay as a Hono app for `@hono/node-server`. `state` counts what is under way and refuses the new while draining. */
-export function createRelayApp(config: RelayConfig, state: RelayState): Hono {
+/** What became of a request: its answer was passed on from its begin, or why not, or the status it was refused with. */
+export type RelayOutcome = ForwardOutcome | `REFUSED_${number}`
+
+/**
+ * The relay as a Hono app for `@hono/node-server`. `state` counts what is under way and refuses the new while draining. `counted` is told what became
+ * of each request to a gateway, and nothing of whose it was.
+ */
+export function createRelayApp(
+  config: RelayConfig,
+  state: RelayState,
+  counted: (outcome: RelayOutcome) => void = () => {},
+): Hono {
   const { limits } = config
   const app = new Hono()
   const gateways = new Map(config.gateways.map((gateway) => [gateway.name, createGatewayRoute(gateway, limits)]))
@@ -73,8 +83,9 @@ export function createRelayApp(config: RelayConfig, state: RelayState): Hono {
   })
   app.get('/gateways/:name/ohttp-keys', (c) => passDocument(c, 'ohttp-keys', OHTTP_KEYS))
   app.get('/gateways/:name/evidence', (c) => passDocument(c, 'evidence', 'application/json'))
-  app.post('/gateways/:name', (c) =>
-    admitted(c, async (gateway, release) => {
+  app.post('/gateways/:name', async (c) => {
+    let outcome: ForwardOutcome | undefined
+    const answer = await admitted(c, async (gateway, release) => {
       // Only the bare type goes on: a parameter could mark the client.
       const type = mediaTypeOf(c.req.header('content-type') ?? null)
       const refusal = refusalOf(config, state, gateway, type, Number(c.req.header('content-length') ?? '0'))
@@ -89,10 +100,12 @@ export function createRelayApp(config: RelayConfig, state: RelayState): Hono {
         gateway.openRequests--
         release()
       }
-      const outcome = await forward(bindings(c), gateway, type, limits, ended)
+      outcome = await forward(bindings(c), gateway, type, limits, ended)
       return ANSWER_OF[outcome]()
-    }),
-  )
+    })
+    counted(outcome ?? `REFUSED_${answer.status}`)
+    return answer
+  })
   app.notFound(() => problem(404, 'no such resource'))
   app.onError(() => problem(500, 'the relay failed'))
   return app

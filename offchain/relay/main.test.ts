@@ -30,12 +30,18 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-type RunningRelay = { readonly url: string; readonly child: ChildProcess; readonly output: () => string }
+type RunningRelay = {
+  readonly url: string
+  readonly metricsUrl: string
+  readonly child: ChildProcess
+  readonly output: () => string
+}
 
 async function run(gatewayUrl: string, limits: Record<string, number> = {}): Promise<RunningRelay> {
-  const port = await freePort()
+  const [port, metricsPort] = [await freePort(), await freePort()]
   const config = {
     listen: { host: '127.0.0.1', port },
+    metrics: { host: '127.0.0.1', port: metricsPort },
     operator: 'a test',
     gateways: [
       { name: 'g', url: gatewayUrl },
@@ -53,7 +59,8 @@ async function run(gatewayUrl: string, limits: Record<string, number> = {}): Pro
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (data: Buffer) => (output += data.toString()))
   await once(child, 'message')
-  return { url: `http://127.0.0.1:${port}`, child, output: () => output }
+  const [url, metricsUrl] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${metricsPort}/metrics`]
+  return { url, metricsUrl, child, output: () => output }
 }
 
 async function freePort(): Promise<number> {
@@ -85,7 +92,7 @@ test('writes nothing about any request, however it ends', async () => {
     if (mood === 4) return
     response.end('end')
   }
-  const { url, child, output } = await run(await stage.gateway(handler), { requestsPerMinute: 9 })
+  const { url, metricsUrl, child, output } = await run(await stage.gateway(handler), { requestsPerMinute: 9 })
   const said = (response: Response): Promise<string> => response.text().catch(() => 'cut')
   const statuses: number[] = []
   for (let i = 0; i < 4; i++) {
@@ -105,10 +112,24 @@ test('writes nothing about any request, however it ends', async () => {
     await said(response)
   }
   expect(statuses).toEqual([200, 502, 502, 200, 200, 415, 404, 200, 200, 429])
+  // Counted is what happened, never to whom.
+  const metrics = await (await fetch(metricsUrl)).text()
+  const counts = [...metrics.matchAll(/^sealpath_relay_requests_total\{(.*)\} (\d+)$/gm)].map(([, labels, count]) => [
+    labels,
+    count,
+  ])
+  expect(Object.fromEntries(counts)).toEqual({
+    'outcome="PASSED",role="relay"': '3',
+    'outcome="NO_ANSWER",role="relay"': '1',
+    'outcome="UNFIT_ANSWER",role="relay"': '1',
+    'outcome="REFUSED_415",role="relay"': '1',
+    'outcome="REFUSED_404",role="relay"': '1',
+    'outcome="REFUSED_429",role="relay"': '1',
+  })
   child.kill('SIGTERM')
   const [code] = await once(child, 'exit')
   expect(code).toBe(0)
-  expect(eventsOf(output())).toEqual(['listening', 'ready', 'draining'])
+  expect(eventsOf(output())).toEqual(['listening', 'metrics', 'ready', 'draining'])
 })
 
 test('finishes an answer under way when it is told to stop, and refuses the next', async () => {

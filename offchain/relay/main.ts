@@ -1,5 +1,6 @@
 /** Starts a relay. Configuration: config.ts. @module */
 import { setFlagsFromString } from 'node:v8'
+import { Counter, Gauge } from 'prom-client'
 import { runRole } from '#node/role.ts'
 import { startServer } from '#node/server.ts'
 import { createRelayApp, type RelayState } from './app.ts'
@@ -9,9 +10,25 @@ import { RelayConfigSchema } from './config.ts'
 // what the start took, it is collected a little more often, which costs nothing that can be measured (row relay.streams).
 setFlagsFromString('--semi-space-growth-factor=1')
 
-await runRole('relay', RelayConfigSchema, async (config, log) => {
+await runRole('relay', RelayConfigSchema, async (config, log, metrics) => {
   const state: RelayState = { openRequests: 0, isDraining: false }
-  const server = await startServer(createRelayApp(config, state), config.listen, config.limits)
+  const registers = [metrics]
+  const requests = new Counter({
+    name: 'sealpath_relay_requests_total',
+    help: 'requests to gateways by what became of them',
+    labelNames: ['outcome'],
+    registers,
+  })
+  new Gauge({
+    name: 'sealpath_relay_open_requests',
+    help: 'requests under way',
+    registers,
+    collect() {
+      this.set(state.openRequests)
+    },
+  })
+  const app = createRelayApp(config, state, (outcome) => requests.inc({ outcome }))
+  const server = await startServer(app, config.listen, config.limits)
   log.info('listening', { url: server.url, gateways: config.gateways.length })
   return {
     async close() {

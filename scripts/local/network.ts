@@ -210,11 +210,11 @@ async function startAll(
   const startAggregator = (name: 'aggregator' | 'witness', everySeconds: number): Child =>
     startRole(name, 'offchain/aggregator/main.ts', {
       listen: listenOn(name),
-      rpcUrl: urls.rpc,
+      rpcUrls: [urls.rpc],
       deployment: { chainId, registry, settlement, fromBlock: deployment.fromBlock.toString() },
-      accountKeyFile: keyFile(name),
+      accountKeyFiles: [keyFile(name)],
       database: { folder: join(folder, name), port: port[`${name}Database`] },
-      settle: { everySeconds, leaseSeconds: 4 },
+      settle: { everySeconds },
     })
   const deposits = () => ({ vault, accountKeyFile: keyFile('desk') })
   const startAgent = (name: 'operator' | 'issuerOperator', enclaveAgentUrl: string, from: AccountName): Child =>

@@ -121,9 +121,9 @@ async function startAll(
   const aggregatorUrl = urlOf('aggregator')
   startRole('aggregator', 'offchain/aggregator/main.ts', {
     listen: listenOn('aggregator'),
-    rpcUrl,
+    rpcUrls: [rpcUrl],
     deployment: { chainId, registry, settlement, fromBlock: deployment.fromBlock.toString() },
-    accountKeyFile: keyFile('aggregator'),
+    accountKeyFiles: [keyFile('aggregator')],
     database: { folder: join(folder, 'aggregator-data'), port: listenOn('aggregator-data').port },
     settle: { everySeconds: 1, leaseSeconds: 4 },
   })

@@ -141,9 +141,9 @@ async function startAll(
   const aggregator = `http://${HOST}:${aggregatorPort}`
   startRole('aggregator', 'offchain/aggregator/main.ts', {
     listen: { host: HOST, port: aggregatorPort },
-    rpcUrl: rpc,
+    rpcUrls: [rpc],
     deployment: { chainId, registry, settlement, fromBlock: deployment.fromBlock.toString() },
-    accountKeyFile: keyFile('aggregator'),
+    accountKeyFiles: [keyFile('aggregator')],
     database: { url: await postgres.createDatabase() },
     settle: { everySeconds: 60, leaseSeconds: 4 },
   })

@@ -99,14 +99,14 @@ describe('over HTTP', () => {
   async function start(settle: Partial<SettlePolicy> = {}, limits = AGGREGATOR_LIMITS): Promise<RunningAggregator> {
     const config: AggregatorConfig = {
       listen: { host: '127.0.0.1', port: 0 },
-      rpcUrl: chain.rpcUrl,
+      rpcUrls: [chain.rpcUrl],
       deployment: chain.addresses,
-      accountKeyFile: '',
+      accountKeyFiles: [],
       database: { url: databaseUrl },
       settle: { ...SETTLE_POLICY, pollMs: 20, ...settle },
       limits,
     }
-    const aggregator = await startAggregator(config, chain.keyOf('settler'), SILENT)
+    const aggregator = await startAggregator(config, [chain.keyOf('settler')], SILENT)
     running.push(aggregator)
     return aggregator
   }

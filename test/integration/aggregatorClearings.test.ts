@@ -437,14 +437,14 @@ describe('over HTTP', () => {
     const aggregator = await startAggregator(
       {
         listen: { host: '127.0.0.1', port: 0 },
-        rpcUrl: chain.rpcUrl,
+        rpcUrls: [chain.rpcUrl],
         deployment: chain.addresses,
-        accountKeyFile: '',
+        accountKeyFiles: [],
         database: { url: databaseUrl },
         settle: { ...SETTLE_POLICY, pollMs: 20, ...settle },
         limits: AGGREGATOR_LIMITS,
       },
-      chain.keyOf('settler'),
+      [chain.keyOf('settler')],
       SILENT,
     )
     running.push(aggregator)

@@ -222,12 +222,16 @@ describe('leaves', () => {
   })
 })
 
-test('an intake lets in as many as it was told, and none once it closes', async () => {
-  const intake = new Intake(ports, 2, SILENT)
-  expect([intake.enter(), intake.enter(), intake.enter()]).toEqual([true, true, false])
-  intake.leave()
-  expect(intake.enter()).toBe(true)
-  intake.leave()
+test('an intake lets in as many bytes as it was told, a larger body alone, and none once it closes', async () => {
+  const intake = new Intake(ports, 100, SILENT)
+  expect([intake.enter(60), intake.enter(40), intake.enter(1)]).toEqual([true, true, false])
+  intake.leave(40)
+  expect(intake.openBytes).toBe(60)
+  expect([intake.enter(41), intake.enter(40)]).toEqual([false, true])
+  intake.leave(40)
+  intake.leave(60)
+  expect([intake.enter(101), intake.enter(1)]).toEqual([true, false])
+  intake.leave(101)
   await intake.close()
-  expect(intake.enter()).toBe(false)
+  expect(intake.enter(1)).toBe(false)
 })

@@ -4,18 +4,21 @@ import { type Database, migrate, openDatabase } from '#node/database.ts'
 import type { SignedClearing } from '#protocol/wire/agentApi.ts'
 import type { HeadDelivery } from '#protocol/wire/aggregatorApi.ts'
 import type { SettledLeaf } from '#protocol/wire/receiptFile.ts'
-import { connectSettlement, type SettlementChain } from '../../offchain/aggregator/chainAccess.ts'
+import { connectEndpoints, createSettlementChain, type SettlementChain } from '../../offchain/aggregator/chainAccess.ts'
 import { type ClearingPorts, type ClearingTaken, takeClearing } from '../../offchain/aggregator/clearings.ts'
 import { SETTLE_POLICY, type SettlePolicy } from '../../offchain/aggregator/config.ts'
+import { Economics } from '../../offchain/aggregator/economics.ts'
 import { type Ingested, type IngestPorts, ingest } from '../../offchain/aggregator/ingest.ts'
 import { MIGRATIONS } from '../../offchain/aggregator/migrations.ts'
 import { createClearingStore } from '../../offchain/aggregator/postgresClearings.ts'
 import { createLogStore } from '../../offchain/aggregator/postgresLogs.ts'
 import { createSettlementStore } from '../../offchain/aggregator/postgresSettlement.ts'
-import { proveLeaf, RowsCache } from '../../offchain/aggregator/proofs.ts'
-import { SettleLoop } from '../../offchain/aggregator/settleLoop.ts'
+import { createPriceSource } from '../../offchain/aggregator/price.ts'
+import { Prover, settledLeafOf } from '../../offchain/aggregator/proofs.ts'
+import { createProofStore } from '../../offchain/aggregator/proofsStore.ts'
+import { type LoopHealth, SettleLoop } from '../../offchain/aggregator/settleLoop.ts'
 import type { SettlementStore } from '../../offchain/aggregator/store.ts'
-import type { LocalChain } from '../support/chain.ts'
+import type { LocalChain, TestAccount } from '../support/chain.ts'
 import { SILENT } from '../support/postgres.ts'
 import type { TestLog } from '../support/testLog.ts'
 
@@ -25,6 +28,9 @@ export type ProcessOptions = {
   readonly now?: () => number
   readonly holder?: string
   readonly stepsMax?: number
+  /** The account that it sends from. */
+  readonly account?: TestAccount
+  readonly rpcUrls?: readonly string[]
 }
 
 export class Process {
@@ -33,7 +39,7 @@ export class Process {
   readonly ports: IngestPorts
   readonly #clearingPorts: ClearingPorts
   readonly #loop: SettleLoop
-  readonly #rows: RowsCache
+  readonly #prover: Prover
 
   private constructor(
     database: Database,
@@ -47,33 +53,42 @@ export class Process {
     this.ports = ports
     this.#clearingPorts = clearingPorts
     this.#loop = loop
-    this.#rows = new RowsCache(ports.store, ports.hash, 1_000)
+    this.#prover = new Prover(createProofStore(database.sql, ports.hash), ports.hash, 1_000)
   }
 
   static async start(chain: LocalChain, databaseUrl: string, options: ProcessOptions = {}): Promise<Process> {
-    const connected = await connectSettlement(chain.rpcUrl, chain.addresses, chain.keyOf('settler'))
+    const network = { deployment: chain.addresses, rpcUrls: options.rpcUrls ?? [chain.rpcUrl] }
+    const endpoints = await connectEndpoints(network)
+    const connected = createSettlementChain(endpoints, network, chain.keyOf(options.account ?? 'settler'))
     const database = await openDatabase({ url: databaseUrl }, SILENT)
     await migrate(database.sql, MIGRATIONS)
     const settlement = createSettlementStore(database.sql)
     await settlement.bindChain(await connected.identity())
     const policy = { ...SETTLE_POLICY, everySeconds: 0, leaseSeconds: 1, ...options.policy }
+    const now = options.now ?? (() => Date.now())
+    const { economics } = policy
+    const price = economics && createPriceSource(economics.opgPerCoin, SILENT, now)
     const loop = new SettleLoop(
       {
         chain: options.wrap?.(connected) ?? connected,
         store: settlement,
         policy,
+        economics: economics && price && new Economics(economics, price, SILENT, now),
         fromBlock: 0n,
         depth: policy.depth,
         log: SILENT,
-        now: options.now ?? (() => Date.now()),
+        now,
       },
-      options.holder ?? 'test',
-      options.stepsMax,
+      { holder: options.holder ?? 'test', follows: true, stepsMax: options.stepsMax },
     )
     const { domain, standingOf, writerOf } = connected
     const logPorts = { store: createLogStore(database.sql), standingOf, domain, hash: await createBulkKeccak() }
     const clearingPorts = { store: createClearingStore(database.sql), standingOf, writerOf, domain }
     return new Process(database, settlement, logPorts, clearingPorts, loop)
+  }
+
+  get health(): LoopHealth {
+    return this.#loop.health
   }
 
   /** One round as leader; waits for the lease of a process that was killed. */
@@ -90,9 +105,8 @@ export class Process {
   }
 
   async proof(log: TestLog, index: number): Promise<SettledLeaf | undefined> {
-    const ports = { logs: this.ports.store, settlement: this.settlement, rows: this.#rows, hash: this.ports.hash }
-    const proof = await proveLeaf(ports, log.leaf(index))
-    return proof?.state === 'settled' ? proof.settled : undefined
+    const [proof] = await this.#prover.prove([log.leaf(index)])
+    return proof?.state === 'settled' ? settledLeafOf(proof) : undefined
   }
 
   async states(): Promise<string[]> {

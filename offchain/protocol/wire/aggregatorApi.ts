@@ -3,7 +3,9 @@
  *
  *   POST /v1/heads             HeadDelivery -> HeadReceived; a repeat answers the same. An issuer's heads are witnessed, never settled
  *   POST /v1/clearings         SignedClearing -> ClearingReceived; a repeat answers the same
- *   GET  /v1/proofs/{leaf}     200 SettledLeaf, 202 { state: "pending" }, 404
+ *   GET  /v1/proofs/{leaf}     200 SettledLeaf, 202 { state: "pending" }, 404; `size` asks for a settled head of exactly that size
+ *   POST /v1/proofs            ProofsRequest -> LeafProofs, many at once
+ *   GET  /v1/tiles/{enclave}/{level}/{index}   256 nodes of the tree, 32 bytes each; `width` asks for the first so many
  *   POST /v1/settle            202: settles what is due now
  *   GET  /v1/enclaves/{id}     EnclaveLog: with its newest head, so that an issuer that was rolled back notices
  *   GET  /v1/batches/{id}      Batch
@@ -16,6 +18,7 @@ import * as v from 'valibot'
 import type { Hex } from '../bytes.ts'
 import { type EarningsHeadMessage, EarningsHeadSchema } from './agentApi.ts'
 import { address, base64Of, hash, type Schema, uintOf } from './json.ts'
+import type { SettledLeaf } from './receiptFile.ts'
 
 /** Leaves in one delivery: 32 MiB of them. A gateway that fell behind by more delivers an older head first. */
 export const DELIVERY_LEAVES_MAX = 1_048_576
@@ -59,6 +62,37 @@ export type AggregatorStatus = {
   readonly settledClearings: number
   readonly batches: number
   readonly account: Hex
+}
+
+/** Leaves in one request for proofs. */
+export const PROOF_LEAVES_MAX = 256
+
+/** 1 to PROOF_LEAVES_MAX leaves. With `size` each is proven at a settled head of exactly that size, without at the smallest that covers it. */
+export type ProofsRequest = { readonly leaves: readonly Hex[]; readonly size?: bigint | undefined }
+
+/** One entry for each leaf asked for, in that order; `heads` are what they refer to, each once. */
+export type LeafProofs = { readonly heads: readonly ProvenHead[]; readonly proofs: readonly LeafProof[] }
+
+/** `head` is a position in `heads`. */
+export type LeafProof =
+  | {
+      readonly state: 'settled'
+      readonly head: number
+      readonly index: bigint
+      readonly logPath: readonly Hex[]
+    }
+  | { readonly state: 'pending' | 'unknown' }
+
+/** What proofs at one settled head share. `isFinal`: no reorganisation will take the batch back. */
+export type ProvenHead = Omit<SettledLeaf, 'index' | 'logPath'> & { readonly isFinal: boolean }
+
+/** The proof of the leaf that was at `position` in the request; `undefined` when it is not settled. */
+export function settledLeafAt({ heads, proofs }: LeafProofs, position: number): SettledLeaf | undefined {
+  const proof = proofs[position]
+  const head = proof?.state === 'settled' ? heads[proof.head] : undefined
+  if (proof?.state !== 'settled' || head === undefined) return undefined
+  const { isFinal, ...shared } = head
+  return { ...shared, index: proof.index, logPath: proof.logPath }
 }
 
 /** `expectedFrom` comes with `GAP`: where the aggregator's copy of the log ends. */
@@ -117,6 +151,36 @@ export const AggregatorStatusSchema: Schema<AggregatorStatus> = v.object({
   settledClearings: v.number(),
   batches: v.number(),
   account: address,
+})
+
+export const ProofsRequestSchema: Schema<ProofsRequest> = v.object({
+  leaves: v.pipe(v.array(hash), v.minLength(1), v.maxLength(PROOF_LEAVES_MAX)),
+  size: v.exactOptional(uintOf(53)),
+})
+
+/** A path has at most one sibling for each bit of the index. */
+const path = v.pipe(v.array(hash), v.maxLength(64))
+
+export const LeafProofsSchema: Schema<LeafProofs> = v.object({
+  heads: v.array(
+    v.object({
+      enclave: address,
+      size: uintOf(53),
+      batch: uintOf(64),
+      batchIndex: uintOf(32),
+      batchSize: uintOf(32),
+      batchPath: path,
+      transaction: hash,
+      block: uintOf(64),
+      isFinal: v.boolean(),
+    }),
+  ),
+  proofs: v.array(
+    v.variant('state', [
+      v.object({ state: v.literal('settled'), head: v.number(), index: uintOf(53), logPath: path }),
+      v.object({ state: v.picklist(['pending', 'unknown']) }),
+    ]),
+  ),
 })
 
 export const ApiErrorSchema: Schema<ApiError> = v.object({

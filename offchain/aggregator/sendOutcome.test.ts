@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { outcomeOf } from './chainAccess.ts'
+import { bestOutcome, outcomeOf } from './sendOutcome.ts'
 
 test.each([
   ['already known', 'known'],
@@ -10,8 +10,15 @@ test.each([
   ['replacement transaction underpriced', 'underpriced'],
   ['transaction underpriced: tip needed 1, tip permitted 0', 'underpriced'],
   ['max fee per gas less than block base fee', 'underpriced'],
-  ['insufficient funds for gas * price + value', 'failed'],
+  ['insufficient funds for gas * price + value', 'noFunds'],
+  ["Sender doesn't have enough funds to send tx.", 'noFunds'],
   ['header not found', 'failed'],
 ] as const)('reads what a node says: %s', (message, outcome) => {
   expect(outcomeOf(message)).toBe(outcome)
+})
+
+test('one endpoint that took it is enough', () => {
+  expect(bestOutcome(['failed', 'taken', 'underpriced'])).toBe('taken')
+  expect(bestOutcome(['failed', 'noFunds'])).toBe('noFunds')
+  expect(bestOutcome([])).toBe('failed')
 })

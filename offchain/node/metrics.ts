@@ -1,0 +1,37 @@
+/**
+ * What a role counts, for Prometheus, on an address of its own: `"metrics": { "host", "port" }` in any role's configuration. Counts, sizes and
+ * durations only, never a label made of what somebody sent.
+ * @module
+ */
+import { Hono } from 'hono'
+import { collectDefaultMetrics, Registry } from 'prom-client'
+import * as v from 'valibot'
+import type { Schema } from '#protocol/wire/json.ts'
+import { type RunningServer, type ServerAddress, startServer } from './server.ts'
+
+/** Where metrics are served, of any role's configuration; nowhere without it. */
+export type MetricsConfig = { readonly metrics?: ServerAddress }
+
+export const MetricsConfigSchema: Schema<MetricsConfig> = v.object({
+  metrics: v.exactOptional(
+    v.object({
+      host: v.string(),
+      port: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535)),
+    }),
+  ),
+})
+
+/** A registry whose every metric carries the role's name, with those of the process: memory, CPU, event loop, garbage. */
+export function createMetrics(role: string): Registry {
+  const registry = new Registry()
+  registry.setDefaultLabels({ role })
+  collectDefaultMetrics({ register: registry })
+  return registry
+}
+
+/** Serves `GET /metrics`. Throws `AppError` (`PORT_TAKEN`, `LISTEN_FAILED`). */
+export function serveMetrics(registry: Registry, address: ServerAddress): Promise<RunningServer> {
+  const app = new Hono()
+  app.get('/metrics', async (c) => c.body(await registry.metrics(), 200, { 'content-type': registry.contentType }))
+  return startServer(app, address)
+}
