@@ -35,6 +35,12 @@ export function addressOf(value: string, option: string): `0x${string}` {
   return value as `0x${string}`
 }
 
+/** An http or https URL. Throws `UsageError` naming the option. */
+export function urlOf(text: string, option: string): string {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text
+  throw new UsageError(`${option} must be an http or https URL`)
+}
+
 /** Says on standard error what is going on, if that is a terminal and it takes more than a second. Answers how to stop saying so. */
 export function showProgress(what: string): () => void {
   if (!process.stderr.isTTY) return () => {}

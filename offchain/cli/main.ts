@@ -10,9 +10,10 @@ import { deploy } from './commands/deploy.ts'
 import { evidence } from './commands/evidence.ts'
 import { proxy } from './commands/proxy.ts'
 import { roleCommands } from './commands/roles.ts'
+import { status } from './commands/status.ts'
 import { verify } from './commands/verify.ts'
 
-const COMMANDS: readonly Command[] = [chat, proxy, credits, verify, evidence, ...roleCommands, deploy]
+const COMMANDS: readonly Command[] = [chat, proxy, credits, verify, evidence, status, ...roleCommands, deploy]
 
 await run(process.argv.slice(2))
 

@@ -13,7 +13,7 @@ import { isLocalChain } from '#protocol/evidence/localChains.ts'
 import { WalletAccount } from '../sdk/wallet/account.ts'
 import { DELAY_DEFAULT, type DelayRange, NO_DELAY } from '../sdk/wallet/buy.ts'
 import { openPurchasing, type Purchasing } from '../sdk/wallet/purchasing.ts'
-import { addressOf, required, UsageError } from './command.ts'
+import { addressOf, required, UsageError, urlOf } from './command.ts'
 import { openWalletFile, readWalletFile, type WalletFile } from './walletFile.ts'
 import { readPassphrase } from './walletTerminal.ts'
 
@@ -206,9 +206,4 @@ export function delayOf(text: string | undefined, otherwise: DelayRange): DelayR
 export function wayOf(text: string | undefined): DepositWay | undefined {
   if (text === undefined || text === 'authorization' || text === 'permit' || text === 'approve') return text
   throw new UsageError('--way is authorization, permit or approve')
-}
-
-function urlOf(text: string, option: string): string {
-  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text
-  throw new UsageError(`${option} must be an http or https URL`)
 }

@@ -118,6 +118,23 @@ function balanceOf(address: Hex): Promise<bigint> {
   })
 }
 
+it('tells how the network is, part by part', async () => {
+  const { aggregator, witness, gateway, issuer, operator } = network.urls
+  const roles = [gateway, issuer, operator].flatMap((url) => ['--role', url])
+  const well = await sealpath(['status', '--aggregator', aggregator, '--aggregator', witness, ...roles])
+  expect(well).toMatchObject({ code: 0, err: '' })
+  expect(well.out).toContain('live: 1 gateway, 1 issuer')
+  expect(
+    well.out
+      .trim()
+      .split('\n')
+      .every((line) => line.startsWith('ok ')),
+  ).toBe(true)
+  const sick = await sealpath(['status', '--role', 'http://127.0.0.1:9'])
+  expect(sick).toMatchObject({ code: 1, out: expect.stringContaining('BAD  role') })
+  expect(await sealpath(['status', '--relay', 'ftp://127.0.0.1'])).toMatchObject({ code: 2 })
+}, 60_000)
+
 it('buys into a new wallet, shows its words once, and tells what it holds', async () => {
   const bought = await sealpath(['credits', 'buy', '2'])
   expect(bought.err).toMatch(/deposit of 1 OPG made, transaction 0x[0-9a-f]{64}/)
