@@ -2,7 +2,6 @@
 import type { InnerResponse } from '#node/sealing/innerResponse.ts'
 import { encodeUtf8, fromHex } from '#protocol/bytes.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
-import { CHUNK_BYTES_SEND } from '#protocol/sealing/chunkSealing.ts'
 import { PADDING_FIELD, type PaddingMode, parsePaddingMode } from '#protocol/shape.ts'
 import { NONCE_FIELD } from '#protocol/wire/receiptFile.ts'
 import { invalidRequest } from './backends/backendError.ts'
@@ -34,9 +33,4 @@ export function jsonResponse(status: number, value: unknown): InnerResponse {
 /** A response whose body is this JSON text. */
 export function textResponse(text: string, status = 200): InnerResponse {
   return { status, headers: [['content-type', 'application/json']], body: encodeUtf8(text) }
-}
-
-/** Gives a response the size of full cells. */
-export function padded(response: InnerResponse, mode: PaddingMode): InnerResponse {
-  return mode === 'off' ? response : { ...response, padLastChunkTo: CHUNK_BYTES_SEND }
 }

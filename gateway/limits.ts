@@ -1,5 +1,7 @@
 /** What a gateway takes at most, of each request and at once. @module */
 import * as v from 'valibot'
+import { CHUNK_BYTES_SEND } from '#protocol/sealing/chunkSealing.ts'
+import { type PaddingMode, TICK_MS } from '#protocol/shape.ts'
 import type { Schema } from '#protocol/wire/json.ts'
 import { REQUEST_LIMITS, type RequestLimits } from './requests/request.ts'
 
@@ -20,6 +22,19 @@ export const TARGET_LIMITS: TargetLimits = {
   answerSecondsMax: 600,
   answerBytesMax: 16_777_216,
   readerTimeoutSeconds: 30,
+}
+
+/** The longest time that a timer takes: 24 days. */
+const TIMER_SECONDS_MAX = 2_147_483
+
+/**
+ * How long the whole delivery of an answer may take, in seconds: as long as the model may, as long again for what is behind it, and one silence of the reader.
+ * In `private` mode its bytes leave at the pace of cells, and those that fill the class of length are at most as many.
+ */
+export function deliverySecondsMax(limits: TargetLimits, mode: PaddingMode): number {
+  const { answerSecondsMax, answerBytesMax, readerTimeoutSeconds } = limits
+  const cellsSeconds = mode === 'private' ? (answerBytesMax / CHUNK_BYTES_SEND) * (TICK_MS / 1_000) : 0
+  return Math.min(2 * (answerSecondsMax + cellsSeconds) + readerTimeoutSeconds, TIMER_SECONDS_MAX)
 }
 
 export type GatewayLimits = TargetLimits & {

@@ -17,7 +17,7 @@ import { GatewayConfigSchema } from './config.ts'
 import { openModels } from './models.ts'
 import { openPayments } from './openPayments.ts'
 import { createReceiptIssuer } from './receiptIssuer.ts'
-import { createTarget, shapeError } from './target.ts'
+import { createTarget } from './target.ts'
 
 await runRole('gateway', GatewayConfigSchema, async (config, log) => {
   const { chain, limits } = config
@@ -65,7 +65,7 @@ await runRole('gateway', GatewayConfigSchema, async (config, log) => {
       // Chunk lengths and tags add less than a hundredth; padding up to the next class less than a tenth.
       messageBytesMax: Math.ceil(limits.requestBytesMax * 1.2) + 65_536,
     },
-    shapeError,
+    shapeOf: target.shapeOf,
     onRefused: (code) => log.warn('request refused', { code }),
     onFault: (error) => log.warn('answer failed', errorFields(error)),
   })

@@ -7,7 +7,7 @@
 import type { InnerResponse } from '#node/sealing/innerResponse.ts'
 import { encodeUtf8 } from '#protocol/bytes.ts'
 import type { Field } from '#protocol/sealing/binaryHttpFields.ts'
-import type { PaddingMode } from '#protocol/shape.ts'
+import { fillerComment, type PaddingMode } from '#protocol/shape.ts'
 import { CHANGE_TRAILER } from '#protocol/wire/paymentField.ts'
 import { RECEIPT_TRAILER, type ReceiptMessage, serializeReceiptMessage } from '#protocol/wire/receiptFile.ts'
 import type { AnswerRecord } from './answerRecord.ts'
@@ -31,7 +31,7 @@ export type PaidAnswerOptions = {
   readonly issue: () => Promise<ReceiptMessage>
   readonly mode: PaddingMode
   readonly bodyBytesMax: number
-  readonly answerSecondsMax: number
+  readonly deliverySecondsMax: number
   readonly readerTimeoutSeconds: number
   /** Called when the answer needs its place no longer; more than once changes nothing. */
   readonly release: () => void
@@ -64,7 +64,7 @@ export async function beginAnswer({ answer, payment, record }: PaidAnswerOptions
 
 /** An answer in one piece, its receipt issued before any of it leaves. Throws what the model throws; then nothing is charged. */
 export async function answerWhole(options: PaidAnswerOptions): Promise<InnerResponse> {
-  const { question, frame, answer, record, payment } = options
+  const { question, frame, answer, record, payment, release } = options
   const builder = question.format.createBuilder()
   let bytes = 0
   try {
@@ -84,7 +84,7 @@ export async function answerWhole(options: PaidAnswerOptions): Promise<InnerResp
   }
   const body = record.append(encodeUtf8(JSON.stringify(builder.build(frame))))
   const trailers = await settle(options)
-  return { status: 200, headers: [['content-type', record.contentType]], body, trailers: () => trailers }
+  return { status: 200, headers: [['content-type', record.contentType]], body, trailers: () => trailers, release }
 }
 
 /** What an event adds to a whole body. That of a choice's end is not counted, so that an answer at its bound can still end. */
@@ -100,8 +100,7 @@ export function answerStreamed(options: PaidAnswerOptions): InnerResponse {
   let isSettled = false
   const body = watchDelivery(shapeEvents(streamEvents(options), options.mode), {
     readerTimeoutSeconds: options.readerTimeoutSeconds,
-    // Cells that fill the class of length take as long as the answer itself, at most.
-    secondsMax: 2 * options.answerSecondsMax + options.readerTimeoutSeconds,
+    secondsMax: options.deliverySecondsMax,
     onTimeout: () => answer.abort(),
     async onStopped() {
       await answer.stop()
@@ -113,6 +112,7 @@ export function answerStreamed(options: PaidAnswerOptions): InnerResponse {
     status: 200,
     headers: [['content-type', record.contentType]],
     body,
+    filler: fillerComment,
     async trailers() {
       isSettled = true
       try {

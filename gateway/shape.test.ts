@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { CONTENT_BYTES_PER_CHUNK } from '#node/sealing/sealedResponse.ts'
 import { decodeUtf8, encodeUtf8, joinBytes } from '#protocol/bytes.ts'
-import { cellClass, FillerStripper, fillerComment, PADDING_MODES, parsePaddingMode, TICK_MS } from '#protocol/shape.ts'
+import { cellClass, FillerStripper, fillerComment, PADDING_MODES, parsePaddingMode } from '#protocol/shape.ts'
 import { shapeEvents } from './shape.ts'
 
 const CELL = CONTENT_BYTES_PER_CHUNK
@@ -60,7 +60,7 @@ function wait(ms: number): Promise<void> {
 }
 
 /** Runs a reading on fake time, so that ticks cost none. */
-async function onFakeTime<T>(run: () => Promise<T>, stepMs = TICK_MS): Promise<T> {
+async function onFakeTime<T>(run: () => Promise<T>, stepMs = 50): Promise<T> {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] })
   let isDone = false
   const result = run().finally(() => {
@@ -240,76 +240,18 @@ describe('balanced cells that follow one another', () => {
   })
 })
 
-describe('private', () => {
-  test('undoes the filling of any sequence of events', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(fc.integer({ min: 9, max: 2 * CELL }), { maxLength: 20 }), async (lengths) => {
-        const events = lengths.map(event)
-        const cells = await onFakeTime(() => collect(shapeEvents(source(events), 'private')))
-        expect(cells.every((cell) => cell.length === CELL)).toBe(true)
-        expect(cells).toHaveLength(cellClass(cells.length))
-        expect(Buffer.compare(strip(joinBytes(cells), 1_000), joinBytes(events))).toBe(0)
-      }),
-      { seed: 20_261_121, numRuns: 25 },
-    )
-  })
-
-  test.each([
-    [0, 8],
-    [1, 8],
-    [8, 8],
-    [9, 16],
-    [17, 32],
-  ])('turns %s full cells into %s', async (full, cells) => {
-    const events = Array.from({ length: full }, () => event(CELL))
-    expect(await onFakeTime(() => collect(shapeEvents(source(events), 'private')))).toHaveLength(cells)
-  })
-
-  test('sends one cell a tick, idle ones and those that fill the class too', async () => {
-    const times = await onFakeTime(async () => {
-      const at: number[] = []
-      const begun = performance.now()
-      async function* pausing(): AsyncGenerator<Uint8Array> {
-        yield event(100)
-        await wait(4 * TICK_MS + 10)
-        yield event(100)
-      }
-      for await (const _cell of shapeEvents(pausing(), 'private')) at.push(performance.now() - begun)
-      return at
-    })
-    expect(times).toEqual(Array.from({ length: 8 }, (_, i) => (i + 1) * TICK_MS))
-  })
-
-  test('leaves out the ticks that a slow reader missed', async () => {
-    const count = await onFakeTime(async () => {
-      let cells = 0
-      async function* long(): AsyncGenerator<Uint8Array> {
-        yield event(100)
-        await wait(60 * TICK_MS)
-        yield event(100)
-      }
-      for await (const _cell of shapeEvents(long(), 'private')) {
-        cells++
-        if (cells === 1) await wait(50 * TICK_MS)
-      }
-      return cells
-    })
-    expect(count).toBe(16)
-  })
-})
-
-test('passes events through unchanged when off', async () => {
+test.each(['off', 'private'] as const)('passes events through unchanged when %s', async (mode) => {
   const events = [event(20), event(CELL + 1)]
-  expect(await collect(shapeEvents(source(events), 'off'))).toEqual(events)
+  expect(await collect(shapeEvents(source(events), mode))).toEqual(events)
 })
 
-describe.each(['balanced', 'private'] as const)('the reader of %s cells', (mode) => {
+describe('the reader of cells', () => {
   test('sees the failure of the source', async () => {
     async function* failing(): AsyncGenerator<Uint8Array> {
       yield event(100)
       throw new Error('upstream cut')
     }
-    const reading = onFakeTime(() => collect(shapeEvents(failing(), mode)))
+    const reading = onFakeTime(() => collect(shapeEvents(failing(), 'balanced')))
     await expect(reading).rejects.toThrow('upstream cut')
   })
 
@@ -327,7 +269,7 @@ describe.each(['balanced', 'private'] as const)('the reader of %s cells', (mode)
         isStopped = true
       }
     }
-    for await (const _cell of shapeEvents(endless(), mode)) break
+    for await (const _cell of shapeEvents(endless(), 'balanced')) break
     expect(isStopped).toBe(true)
     const before = produced
     await sleep(5)
@@ -342,7 +284,7 @@ describe.each(['balanced', 'private'] as const)('the reader of %s cells', (mode)
         yield event(CELL)
       }
     }
-    const cells = shapeEvents(endless(), mode)[Symbol.asyncIterator]()
+    const cells = shapeEvents(endless(), 'balanced')[Symbol.asyncIterator]()
     await cells.next()
     await sleep(5)
     const ahead = produced

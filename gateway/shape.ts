@@ -1,6 +1,10 @@
-/** Cuts and fills an event stream into cells of one size, at once or on a tick. Modes: #protocol/shape.ts. @module */
+/**
+ * Cuts and fills an event stream into the cells of `balanced` mode. In `private` mode the sealed server makes cells of everything that it sends
+ * (offchain/node/sealing/cells.ts). Modes: #protocol/shape.ts.
+ * @module
+ */
 import { CONTENT_BYTES_PER_CHUNK } from '#node/sealing/sealedResponse.ts'
-import { cellClass, fillerComment, type PaddingMode, TICK_MS } from '#protocol/shape.ts'
+import { fillerComment, type PaddingMode } from '#protocol/shape.ts'
 
 /** Bytes a model may be ahead of its reader before it has to wait. */
 const QUEUE_BYTES_MAX = 262_144
@@ -14,23 +18,21 @@ const MERGE_MS = 10
 /** The first cells of `balanced` mode do not wait: model servers often send the role first, and the first token right behind it. */
 const CELLS_AT_ONCE = 2
 
-/** `events` in the shape of `mode`. Every piece of `events` must end at the end of an event. Stopping it stops `events`. */
+/** `events` as the sealed server takes them in `mode`. Every piece of `events` must end at the end of an event. Stopping it stops `events`. */
 export function shapeEvents(events: AsyncIterable<Uint8Array>, mode: PaddingMode): AsyncIterable<Uint8Array> {
-  if (mode === 'off') return events
-  return shapeCells(events, mode === 'private' ? new Ticks(TICK_MS) : new Merging(MERGE_MS))
+  return mode === 'balanced' ? shapeCells(events) : events
 }
 
-async function* shapeCells(events: AsyncIterable<Uint8Array>, pace: Pace): AsyncGenerator<Uint8Array> {
+async function* shapeCells(events: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const queue = new CellQueue(CONTENT_BYTES_PER_CHUNK)
+  const merging = new Merging(MERGE_MS)
   // Never rejects: a failure reaches the reader through the queue.
   const pumping = pump(events, queue)
-  let cells = 0
   try {
     for (;;) {
-      await pace.next(queue)
+      await merging.next(queue)
       if (queue.failure !== undefined) throw queue.failure.cause
-      if (queue.isEmpty && queue.isEnded && pace.mayEndAfter(cells)) break
-      cells++
+      if (queue.isEmpty && queue.isEnded) break
       yield queue.takeCell()
     }
   } finally {
@@ -53,16 +55,8 @@ async function pump(events: AsyncIterable<Uint8Array>, queue: CellQueue): Promis
   }
 }
 
-/** When the next cell leaves. */
-interface Pace {
-  /** Resolves when it is time, and at once when the source has failed. */
-  next(queue: CellQueue): Promise<void>
-  /** Whether an answer may be over after so many cells. */
-  mayEndAfter(cells: number): boolean
-}
-
-/** As soon as there is something to say; when cells follow one another, only full ones or one in `windowMs`. */
-class Merging implements Pace {
+/** When the next cell leaves: as soon as there is something to say; when cells follow one another, only full ones or one in `windowMs`. */
+class Merging {
   readonly #windowMs: number
   #atOnce = CELLS_AT_ONCE
   #lastMs = 0
@@ -71,6 +65,7 @@ class Merging implements Pace {
     this.#windowMs = windowMs
   }
 
+  /** Resolves when it is time, and at once when the source has failed. */
   async next(queue: CellQueue): Promise<void> {
     await queue.untilBytes(1)
     if (this.#atOnce > 0) this.#atOnce--
@@ -79,31 +74,6 @@ class Merging implements Pace {
       if (waitMs > 0) await queue.untilBytes(CONTENT_BYTES_PER_CHUNK, waitMs)
     }
     this.#lastMs = performance.now()
-  }
-
-  mayEndAfter(): boolean {
-    return true
-  }
-}
-
-/** A steady beat. Ticks missed while the reader was slow are left out, not made up for. */
-class Ticks implements Pace {
-  readonly #periodMs: number
-  #dueAt = performance.now()
-
-  constructor(periodMs: number) {
-    this.#periodMs = periodMs
-  }
-
-  async next(): Promise<void> {
-    this.#dueAt = Math.max(this.#dueAt + this.#periodMs, performance.now())
-    const waitMs = this.#dueAt - performance.now()
-    await new Promise((resolve) => setTimeout(resolve, waitMs))
-  }
-
-  /** The cells that fill the class come on ticks too: sent at once, they would tell when the answer really ended. */
-  mayEndAfter(cells: number): boolean {
-    return cells === cellClass(cells)
   }
 }
 

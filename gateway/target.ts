@@ -8,16 +8,17 @@
  */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import type { AnswerShape } from '#node/sealing/answerShape.ts'
 import type { InnerResponse } from '#node/sealing/innerResponse.ts'
 import type { SealedExchange } from '#node/sealing/sealedServer.ts'
 import { costAtMost, isPaidPath, type PaidPath } from '#protocol/requestCost.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
-import type { PaddingMode } from '#protocol/shape.ts'
+import { type PaddingMode, TICK_MS } from '#protocol/shape.ts'
 import { PAYMENT_FIELD } from '#protocol/wire/paymentField.ts'
 import { AnswerRecord } from './answerRecord.ts'
 import { BackendError, errorBody, modelNotFound, overloaded, wrongModel } from './backends/backendError.ts'
-import { jsonResponse, padded, readField, readNonce, readPadding, textResponse } from './innerFields.ts'
-import type { TargetLimits } from './limits.ts'
+import { jsonResponse, readField, readNonce, readPadding, textResponse } from './innerFields.ts'
+import { deliverySecondsMax, type TargetLimits } from './limits.ts'
 import { ModelAnswer } from './modelAnswer.ts'
 import { describeModel, listModels } from './modelList.ts'
 import type { ServedModel } from './models.ts'
@@ -43,6 +44,8 @@ export type TargetOptions = {
 
 export type Target = {
   handle(inner: InnerRequest, exchange: SealedExchange): Promise<InnerResponse>
+  /** What the answer to this request looks like from outside, as its client asks. */
+  shapeOf(inner: InnerRequest): AnswerShape
   /** Answers under way. */
   readonly openAnswers: number
 }
@@ -68,11 +71,8 @@ export function createTarget(options: TargetOptions): Target {
     get openAnswers() {
       return slots.taken
     },
-    async handle(inner, exchange) {
-      const mode = readPadding(inner)
-      const response = await answer(inner, exchange, mode).catch(errorResponse)
-      return padded(response, mode)
-    },
+    handle: (inner, exchange) => answer(inner, exchange, readPadding(inner)).catch(errorResponse),
+    shapeOf: (inner) => shapeOf(readPadding(inner), options.limits),
   }
 }
 
@@ -99,10 +99,7 @@ async function answerPaid(
     const question = parseQuestion(path, parseJsonBody(inner.body), options.limits)
     const prepared = await prepare(options, path, question, inner, exchange, mode, release)
     await beginAnswer(prepared)
-    if (question.stream) return answerStreamed(prepared)
-    const response = await answerWhole(prepared)
-    release()
-    return response
+    return question.stream ? answerStreamed(prepared) : await answerWhole(prepared)
   } catch (error) {
     release()
     throw error
@@ -162,7 +159,7 @@ async function prepare(
       issue: () => issuer.issue(record, nowSeconds()),
       mode,
       bodyBytesMax: limits.answerBytesMax,
-      answerSecondsMax: limits.answerSecondsMax,
+      deliverySecondsMax: deliverySecondsMax(limits, mode),
       readerTimeoutSeconds: limits.readerTimeoutSeconds,
       release,
     }
@@ -186,7 +183,12 @@ function paymentErrorBody({ code, message, needed, reason }: PaymentError): unkn
   }
 }
 
-/** For the sealed server's own errors: the shape that the request asked for. */
-export function shapeError(error: InnerResponse, inner: InnerRequest): InnerResponse {
-  return padded(error, readPadding(inner))
+function shapeOf(mode: PaddingMode, limits: TargetLimits): AnswerShape {
+  if (mode !== 'private') return { kind: mode === 'off' ? 'open' : 'filled' }
+  return {
+    kind: 'paced',
+    tickMs: TICK_MS,
+    readerTimeoutMs: limits.readerTimeoutSeconds * 1_000,
+    deliveryMsMax: deliverySecondsMax(limits, mode) * 1_000,
+  }
 }

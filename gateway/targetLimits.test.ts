@@ -275,6 +275,19 @@ describe('a slow reader', () => {
     expect(gateway.model.ended).toBe(1)
   })
 
+  test('of a whole answer keeps its place, and loses it when taking nothing of it', async () => {
+    const limits = { readerTimeoutSeconds: 0.3, answersMax: 1 }
+    const gateway = startGateway(says(4_000), { limits })
+    const ask = { body: chat(), padding: 'private' } as const
+    const unread = await gateway.sealed(outer(await seal(ask)))
+    await unread.body?.getReader().read()
+    await until(() => gateway.issued.length === 1)
+    expect(codeOf(await send(gateway, ask))).toEqual([503, 'overloaded', null])
+    await until(() => gateway.target.openAnswers === 0)
+    expect((await send(gateway, { ...ask, body: chat({ max_tokens: 1 }) })).status).toBe(200)
+    expect(gateway.target.openAnswers).toBe(0)
+  })
+
   test('who takes something in time is not cut', async () => {
     const gateway = startGateway(hello, { limits: { readerTimeoutSeconds: 0.5 } })
     const sealed = await seal({ ...STREAM, padding: 'off' })

@@ -13,6 +13,8 @@ import { createAggregatorApp } from './app.ts'
 import { connectEndpoints, createSettlementChain, type SettlementChain } from './chainAccess.ts'
 import type { AggregatorConfig } from './config.ts'
 import { Economics } from './economics.ts'
+import { SettlementFeed } from './events.ts'
+import { createBatchWatch } from './eventsStore.ts'
 import { Intake } from './intake.ts'
 import { countAggregator, gaugeAggregator } from './metrics.ts'
 import { MIGRATIONS } from './migrations.ts'
@@ -52,6 +54,7 @@ export async function startAggregator(
     const logs = createLogStore(database.sql, hash, stopping.signal)
     const proofs = createProofStore(database.sql, hash)
     const settlement = createSettlementStore(database.sql)
+    const feed = new SettlementFeed({ watch: createBatchWatch(database.sql), settlement, log })
     await requireSameChain(chain, (identity) => settlement.bindChain(identity))
 
     const now = () => Date.now()
@@ -92,6 +95,7 @@ export async function startAggregator(
       settlement,
       prover: new Prover(proofs, hash, config.limits.cachedLeavesMax),
       tiles: proofs,
+      feed,
       account: chain.account,
       health: healthOf(loops),
       limits: config.limits,
@@ -107,7 +111,7 @@ export async function startAggregator(
       url: server.url,
       async close() {
         stopping.abort()
-        await Promise.all([server.close(DRAIN_MS), intake.close(), ...loops.map((loop) => loop.close())])
+        await Promise.all([feed.close(), server.close(DRAIN_MS), intake.close(), ...loops.map((loop) => loop.close())])
         await database.close()
       },
     }

@@ -18,8 +18,11 @@ import { address, parseJson, uintOf, WireError } from '#protocol/wire/json.ts'
 import { answer, bodyMax, parameter, refuse } from './appAnswers.ts'
 import { type ClearingPorts, takeClearing } from './clearings.ts'
 import type { AggregatorLimits } from './config.ts'
+import type { SettlementFeed } from './events.ts'
+import { addEventRoutes } from './eventsRoutes.ts'
 import type { Intake } from './intake.ts'
 import type { AggregatorMetrics } from './metrics.ts'
+import { addOpenApiRoute } from './openapi.ts'
 import type { Prover } from './proofs.ts'
 import { addProofRoutes } from './proofsRoutes.ts'
 import type { ProofStore } from './proofsStore.ts'
@@ -36,6 +39,7 @@ export type AggregatorPorts = {
   readonly settlement: SettlementStore
   readonly prover: Prover
   readonly tiles: Pick<ProofStore, 'readTile'>
+  readonly feed: SettlementFeed
   readonly account: Hex
   readonly health: LoopHealth
   readonly limits: AggregatorLimits
@@ -81,6 +85,7 @@ export function createAggregatorApp(ports: AggregatorPorts): Hono {
 
   addProofRoutes(app, ports)
   addTileRoutes(app, ports)
+  addEventRoutes(app, ports)
 
   let askedAt = Number.NEGATIVE_INFINITY
   app.post('/v1/settle', async () => {
@@ -112,6 +117,7 @@ export function createAggregatorApp(ports: AggregatorPorts): Hono {
     return answer({ state, ...held, ...settled, account: ports.account } satisfies AggregatorStatus)
   })
 
+  addOpenApiRoute(app)
   app.notFound(() => refuse('NOT_FOUND', 'no such resource'))
   app.onError((error) => {
     if (error instanceof WireError) return refuse('BAD_REQUEST', error.message)

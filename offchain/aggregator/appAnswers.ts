@@ -5,7 +5,8 @@ import * as v from 'valibot'
 import type { AggregatorErrorCode, ApiError } from '#protocol/wire/aggregatorApi.ts'
 import { parseShape, type Schema, toJson } from '#protocol/wire/json.ts'
 
-const STATUS_OF: Readonly<Record<AggregatorErrorCode, number>> = {
+/** HTTP status of each refusal. */
+export const STATUS_OF: Readonly<Record<AggregatorErrorCode, number>> = {
   BAD_REQUEST: 400,
   UNKNOWN_ENCLAVE: 403,
   UNKNOWN_KEYSET: 403,
@@ -25,7 +26,12 @@ const RETRY_AFTER_SECONDS = 1
 export const FOR_EVER = 'public, max-age=31536000, immutable'
 
 export function answer(value: unknown, status = 200): Response {
-  return new Response(toJson(value), { status, headers: { 'content-type': 'application/json' } })
+  return answerJson(toJson(value), status)
+}
+
+/** `text` is JSON. */
+export function answerJson(text: string, status = 200): Response {
+  return new Response(text, { status, headers: { 'content-type': 'application/json' } })
 }
 
 export function refuse(code: AggregatorErrorCode, message: string, expectedFrom?: bigint): Response {

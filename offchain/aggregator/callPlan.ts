@@ -15,6 +15,14 @@ export type SettleCall = {
 const LINE_GAS = 40_000
 const HEAD_GAS = 36_000
 const CLEARING_GAS = 60_000
+/** The transaction itself, the batch's root and the totals. */
+const CALL_GAS = 150_000
+
+/** More than a call needs whose every line and head is accepted, all for the first time. */
+export function gasBound({ heads, clearings }: SettleCall): number {
+  const lines = clearings.reduce((sum, { clearing }) => sum + clearing.enclaves.length, 0)
+  return CALL_GAS + heads.length * HEAD_GAS + clearings.length * CLEARING_GAS + lines * LINE_GAS
+}
 
 /** As many clearings, oldest first, as fit below `gasMax`, and the heads that fit beside them; always something if anything is due. */
 export function planCall({ heads, clearings }: SettleCall, gasMax: number): SettleCall {

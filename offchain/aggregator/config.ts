@@ -72,7 +72,7 @@ export type AggregatorLimits = {
   readonly bodyBytesMax: number
   /** Bodies of deliveries taken in at once, in bytes; above it agents are told to come back. */
   readonly openBytesMax: number
-  /** Leaves of logs kept in memory for proofs, 64 bytes each. */
+  /** Nodes of logs kept in memory for proofs, about 80 bytes each. */
   readonly cachedLeavesMax: number
 }
 
@@ -91,7 +91,7 @@ export const AGGREGATOR_LIMITS: AggregatorLimits = {
   // Base64 takes four characters for three bytes; the head and the field names fit the rest.
   bodyBytesMax: Math.ceil((DELIVERY_LEAVES_MAX * 32) / 3) * 4 + 4_096,
   openBytesMax: 67_108_864,
-  cachedLeavesMax: 4_194_304,
+  cachedLeavesMax: 1_048_576,
 }
 
 const url = v.pipe(v.string(), v.url())

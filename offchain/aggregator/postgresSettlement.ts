@@ -66,7 +66,7 @@ export function createSettlementStore(sql: Sql): SettlementStore {
     readLive: (account) => readLive(sql, account),
     async nextNonce(account) {
       const [row] = await sql<{ nonce: bigint | null }[]>`
-        select max(nonce) + 1 as nonce from transactions where account = ${fromHex(account, 20)}`
+        select max(nonce) + 1 as nonce from transactions where account = ${fromHex(account, 20)} and state <> 'failed'`
       return Number(row?.nonce ?? 0n)
     },
     async recentFailures(account) {

@@ -44,7 +44,7 @@ export class Prover {
   /** By their root, which states all heads in their order. */
   readonly #batches = new Remembered<LogRows>(BATCHES_MAX)
 
-  /** Keeps up to `nodesMax` nodes in memory, 64 bytes each. */
+  /** Keeps up to `nodesMax` nodes in memory, about 80 bytes each with what they hash to. */
   constructor(store: ProofStore, hash: Keccak256, nodesMax: number) {
     this.#store = store
     this.#hash = hash

@@ -57,7 +57,10 @@ type LookUpRow =
   | { n: number; entries: Uint8Array; enclave: null; start: null; count: null }
   | ({ n: null; entries: null } & RunPlace)
 
-/** One statement, hence one snapshot: every leaf is in a segment or in a run that is listed. */
+/**
+ * One statement, hence one snapshot: every leaf is in a segment or in a run that is listed. Of a bucket in which the prefix occurs once, and
+ * where an entry begins, only that entry is sent.
+ */
 async function lookUp(
   sql: Querier,
   leaves: readonly Uint8Array[],
@@ -65,7 +68,10 @@ async function lookUp(
 ): Promise<{ readonly places: LeafPlace[][]; readonly fresh: readonly RunPlace[] }> {
   const prefixes = leaves.map((leaf) => leaf.subarray(0, PREFIX_BYTES))
   const rows = await sql<LookUpRow[]>`
-    select w.n, b.entries, null::bytea as enclave, null::bigint as start, null::int as count
+    select w.n,
+      case when (m.at - 1) % ${ENTRY_BYTES} = 0 and position(w.prefix in substring(b.entries from m.at + 1)) = 0
+        then substring(b.entries from m.at for ${ENTRY_BYTES}) else b.entries end as entries,
+      null::bytea as enclave, null::bigint as start, null::int as count
     from unnest(
       ${leaves.map((_, n) => n)}::int[], ${sql.array(prefixes, BYTEA)}::bytea[],
       ${leaves.map((leaf) => prefixOfLeaf(leaf).toString())}::bigint[]
@@ -74,7 +80,8 @@ async function lookUp(
     cross join lateral (
       select entries from leaf_buckets where segment = s.id and bucket = (w.value >> (${PREFIX_BITS} - s.bits))::int limit 1
     ) as b
-    where position(w.prefix in b.entries) > 0
+    cross join lateral (select position(w.prefix in b.entries) as at) as m
+    where m.at > 0
     union all
     select null, null, r.enclave, r.start, r.count
     from logs l left join log_progress p on p.enclave = l.enclave
@@ -204,17 +211,17 @@ export async function mergeSegments(sql: Sql, signal?: AbortSignal): Promise<boo
 
 type SegmentRow = { readonly id: bigint; readonly bits: number; readonly count: bigint }
 
-/** The smallest segments of which there are enough in one size class. */
+/**
+ * What to merge, of segments with the smallest first: up to the last size class that has too many, and all that is smaller with it, which
+ * costs little and leaves fewer. So there are at most three of a class, and an entry is rewritten about once a class.
+ */
 export function planSegmentMerge<S extends { readonly count: bigint }>(
   segments: readonly S[],
 ): readonly S[] | undefined {
-  const classes = new Map<number, S[]>()
-  for (const segment of segments) {
-    const size = Math.floor(Math.log2(Number(segment.count)) / Math.log2(MERGE_WIDTH))
-    const peers = classes.get(size) ?? []
-    peers.push(segment)
-    classes.set(size, peers)
-    if (peers.length === MERGE_WIDTH) return peers
+  const classOf = ({ count }: S) => Math.floor(Math.log2(Number(count)) / Math.log2(MERGE_WIDTH))
+  for (let past = segments.length; past >= MERGE_WIDTH; past--) {
+    const [first, last] = [segments[past - MERGE_WIDTH], segments[past - 1]]
+    if (first !== undefined && last !== undefined && classOf(first) === classOf(last)) return segments.slice(0, past)
   }
   return undefined
 }

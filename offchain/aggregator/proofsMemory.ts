@@ -1,28 +1,31 @@
-/** A bounded memory of what never changes: what was asked for longest ago goes first. @module */
+/**
+ * A bounded memory of what never changes, in two generations: what is asked for while it is old becomes young again, and when the young
+ * fill their half, the old are forgotten. So a hit costs one look, and what is used often stays.
+ * @module
+ */
 
 export class Remembered<T> {
-  readonly #entries = new Map<string, T>()
-  readonly #entriesMax: number
+  readonly #youngMax: number
+  #young = new Map<string, T>()
+  #old = new Map<string, T>()
 
   constructor(entriesMax: number) {
-    this.#entriesMax = entriesMax
+    this.#youngMax = Math.max(1, Math.floor(entriesMax / 2))
   }
 
   get(key: string): T | undefined {
-    const entry = this.#entries.get(key)
-    if (entry === undefined) return undefined
-    // Last in the map is asked for last.
-    this.#entries.delete(key)
-    this.#entries.set(key, entry)
-    return entry
+    const young = this.#young.get(key)
+    if (young !== undefined) return young
+    const old = this.#old.get(key)
+    if (old !== undefined) this.set(key, old)
+    return old
   }
 
   set(key: string, entry: T): void {
-    this.#entries.delete(key)
-    this.#entries.set(key, entry)
-    if (this.#entries.size <= this.#entriesMax) return
-    const [oldest] = this.#entries.keys()
-    if (oldest !== undefined) this.#entries.delete(oldest)
+    this.#young.set(key, entry)
+    if (this.#young.size < this.#youngMax) return
+    this.#old = this.#young
+    this.#young = new Map()
   }
 
   getOr(key: string, make: () => T): T {

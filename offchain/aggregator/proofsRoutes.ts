@@ -10,7 +10,7 @@ import {
   type ProvenHead,
 } from '#protocol/wire/aggregatorApi.ts'
 import { hash, parseJson, toJson, uintOf } from '#protocol/wire/json.ts'
-import { answer, atMost, bodyMax, FOR_EVER, parameter, queryParameter, refuse } from './appAnswers.ts'
+import { answer, answerJson, atMost, bodyMax, FOR_EVER, parameter, queryParameter, refuse } from './appAnswers.ts'
 import { type LeafState, type Prover, settledLeafOf } from './proofs.ts'
 
 /** A leaf takes 69 bytes of JSON; white space takes the rest. */
@@ -36,7 +36,7 @@ export function addProofRoutes(app: Hono, { prover }: { readonly prover: Prover 
       leaves.map((leaf) => fromHex(leaf, 32)),
       size,
     )
-    return notKept(answer(gatherProofs(states)))
+    return notKept(answerJson(serializeProofs(gatherProofs(states))))
   })
 }
 
@@ -56,6 +56,14 @@ function gatherProofs(states: readonly LeafState[]): LeafProofs {
     return { state: 'settled', head, index: BigInt(state.index), logPath: state.logPath }
   })
   return { heads, proofs }
+}
+
+/** What `toJson` would write; the paths, nearly all of it, are strings already and need no look at each entry. */
+function serializeProofs({ heads, proofs }: LeafProofs): string {
+  const entries = proofs.map((proof) =>
+    JSON.stringify(proof.state === 'settled' ? { ...proof, index: proof.index.toString() } : proof),
+  )
+  return `{"heads":${toJson(heads)},"proofs":[${entries.join(',')}]}`
 }
 
 /** A settled proof stays as it is once its block is final; until then whoever keeps it has to ask whether it still holds. */

@@ -46,6 +46,21 @@ test('goes from open to final', () => {
   expect(state).toEqual({ ...included, name: 'final' })
 })
 
+test("gives up a nonce behind one that is nobody's, once what had it has had time to come back", () => {
+  const gap = (at: number): TransactionEvent => ({ name: 'nonceGap', at })
+  expect(run(submitted, gap(12_999)).state).toEqual(submitted)
+  const looks = Array.from({ length: FOREIGN_SIGHTINGS_MAX - 1 }, () => gap(13_000))
+  expect(run(submitted, ...looks).state).toMatchObject({ name: 'submitted' })
+  expect(run(submitted, ...looks, gap(13_000)).state).toEqual({
+    name: 'failed',
+    reason: 'nonceGap',
+    nonce: 4,
+    attempts: [first],
+  })
+  const back: TransactionEvent = { name: 'pending', at: 2_000, fees }
+  expect(run(submitted, ...looks, back, gap(13_000)).state).toMatchObject({ name: 'submitted', foreignSightings: 1 })
+})
+
 describe('a process that comes back', () => {
   test.each([
     [{ name: 'sealed' }, 'sign'],

@@ -5,7 +5,7 @@
  *   open      heads wait to share a batch              sealed     calldata frozen and stored
  *   signed    raw bytes of an attempt stored           submitted  the node took an attempt, or knew it
  *   included  in a block                               safe, final   by the node's tags, or by depth
- *   failed    reverted, or the nonce went to another transaction: its heads are unsettled again
+ *   failed    reverted, or the nonce went to another transaction, or a nonce before it is nobody's: its heads are unsettled again
  *
  * Every state names the effect that leads on (`resumed`), so that a process that was killed anywhere goes on from what is stored:
  *
@@ -36,7 +36,7 @@ export type Inclusion = {
 
 type Sent = { readonly nonce: number; readonly attempts: readonly Attempt[] }
 
-/** `sentAt` in milliseconds since the epoch. */
+/** `sentAt` in milliseconds since the epoch; `foreignSightings` counts looks in a row by which the nonce will never be ours. */
 export type TransactionState =
   | { readonly name: 'open' }
   | { readonly name: 'sealed' }
@@ -45,7 +45,7 @@ export type TransactionState =
   | ({ readonly name: 'included' | 'safe' | 'final'; readonly inclusion: Inclusion } & Sent)
   | ({ readonly name: 'failed'; readonly reason: FailureReason } & Sent)
 
-export type FailureReason = 'reverted' | 'nonceTaken'
+export type FailureReason = 'reverted' | 'nonceTaken' | 'nonceGap'
 
 /** Times in milliseconds since the epoch; `fees` are what the node suggests now. */
 export type TransactionEvent =
@@ -67,6 +67,8 @@ export type TransactionEvent =
   | { readonly name: 'dropped' }
   /** The nonce is used, and not by any attempt. */
   | { readonly name: 'nonceTaken' }
+  /** The account's next nonce is below, and no transaction of ours has it: what had it was reorganised away, and ours would wait for ever. */
+  | { readonly name: 'nonceGap'; readonly at: number }
   | { readonly name: 'included'; readonly inclusion: Inclusion; readonly isSuccess: boolean }
   /** It still stands, no deeper than before. */
   | { readonly name: 'standing' }
@@ -173,12 +175,11 @@ function fromSubmitted(
       return { state }
     case 'dropped':
       return { state: { name: 'signed', nonce, attempts }, effect: { name: 'broadcast' } }
-    case 'nonceTaken': {
-      const foreignSightings = state.foreignSightings + 1
-      return foreignSightings < FOREIGN_SIGHTINGS_MAX
-        ? { state: { ...state, foreignSightings } }
-        : { state: { name: 'failed', reason: 'nonceTaken', nonce, attempts } }
-    }
+    case 'nonceGap':
+      // What had the nonce before may come back by itself.
+      return event.at - state.sentAt < policy.resubmitMs ? { state } : sighted(state, 'nonceGap')
+    case 'nonceTaken':
+      return sighted(state, 'nonceTaken')
     case 'included':
       return event.isSuccess
         ? { state: { name: 'included', nonce, attempts, inclusion: event.inclusion }, effect: { name: 'watch' } }
@@ -186,6 +187,14 @@ function fromSubmitted(
     default:
       return assert.fail(`a submitted transaction is looked for: got ${event.name}`)
   }
+}
+
+function sighted(state: TransactionState & { name: 'submitted' }, reason: FailureReason): Step {
+  const { nonce, attempts } = state
+  const foreignSightings = state.foreignSightings + 1
+  return foreignSightings < FOREIGN_SIGHTINGS_MAX
+    ? { state: { ...state, foreignSightings } }
+    : { state: { name: 'failed', reason, nonce, attempts } }
 }
 
 function fromIncluded(

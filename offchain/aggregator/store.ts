@@ -98,7 +98,7 @@ export type SettlementStore = {
 
   /** Transactions of the account that are not final or failed, oldest first. */
   readLive(account: Hex): Promise<readonly StoredTransaction[]>
-  /** The nonce after the highest this database knows for the account; 0 when it knows none. */
+  /** The nonce after the highest of the account's transactions that have not failed; 0 when there are none. */
   nextNonce(account: Hex): Promise<number>
   /** How often transactions of the account have failed within the last ten minutes, and how long ago the last one did. */
   recentFailures(account: Hex): Promise<{ readonly count: number; readonly secondsAgo: number }>

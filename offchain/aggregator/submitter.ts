@@ -10,7 +10,7 @@ import type { LogFields, Logger } from '#node/log.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { toJson } from '#protocol/wire/json.ts'
 import { type ClearingOutcome, type ClearingRefusal, type HeadSkip, readSettlementEvents } from './batchEvents.ts'
-import { planCall, type SettleCall, shrinkCall } from './callPlan.ts'
+import { gasBound, planCall, type SettleCall, shrinkCall } from './callPlan.ts'
 import { type SettlementChain, settleCalldata } from './chainAccess.ts'
 import type { SettlePolicy } from './config.ts'
 import type { Balance, Economics } from './economics.ts'
@@ -67,8 +67,9 @@ const FAILURE_PAUSE_SECONDS_MAX = 600
  */
 export async function advance(ports: SubmitterPorts, lease: Lease): Promise<boolean> {
   const live = await ports.store.readLive(lease.account)
+  const nonces = new Set(live.map(({ state }) => nonceOf(state)))
   for (const transaction of live) {
-    if (await drive(ports, lease, transaction)) return true
+    if (await drive(ports, lease, transaction, nonces)) return true
   }
   if (live.some(({ state }) => state.name === 'sealed' || state.name === 'signed' || state.name === 'submitted')) {
     return false
@@ -78,13 +79,19 @@ export async function advance(ports: SubmitterPorts, lease: Lease): Promise<bool
 
 // One transaction
 
-async function drive(ports: SubmitterPorts, lease: Lease, transaction: StoredTransaction): Promise<boolean> {
+/** `nonces` are those of all live transactions of the account. */
+async function drive(
+  ports: SubmitterPorts,
+  lease: Lease,
+  transaction: StoredTransaction,
+  nonces: ReadonlySet<number>,
+): Promise<boolean> {
   const policy = { resubmitMs: ports.policy.resubmitSeconds * 1_000 }
   const before = transaction.state
   let { effect } = step(before, { name: 'resumed' }, policy)
   // A look for receipts changes nothing to store and may name one more effect, raised fees. What is left then waits for the next round.
   for (let i = 0; i < 2 && effect !== undefined; i++) {
-    const { event, change = {} } = await perform(ports, transaction, effect)
+    const { event, change = {} } = await perform(ports, transaction, effect, nonces)
     const next = step(before, event, policy)
     if (toJson(next.state) !== toJson(before)) {
       await ports.store.advance(lease, transaction.id, next.state, change)
@@ -101,7 +108,12 @@ function isProgress(before: TransactionState, after: TransactionState): boolean 
   return before.name !== after.name || attemptsOf(before).length !== attemptsOf(after).length
 }
 
-async function perform(ports: SubmitterPorts, transaction: StoredTransaction, effect: Effect): Promise<Outcome> {
+async function perform(
+  ports: SubmitterPorts,
+  transaction: StoredTransaction,
+  effect: Effect,
+  nonces: ReadonlySet<number>,
+): Promise<Outcome> {
   const { chain, store, now } = ports
   const { state } = transaction
   switch (effect.name) {
@@ -128,7 +140,7 @@ async function perform(ports: SubmitterPorts, transaction: StoredTransaction, ef
       }
     }
     case 'poll':
-      return poll(ports, transaction)
+      return poll(ports, transaction, nonces)
     case 'watch':
       return { event: await watch(ports, state) }
   }
@@ -145,7 +157,11 @@ async function sign(
 }
 
 /** Any attempt may be the one that was included, not only the newest. */
-async function poll({ chain, now }: SubmitterPorts, { state }: StoredTransaction): Promise<Outcome> {
+async function poll(
+  { chain, now }: SubmitterPorts,
+  { state }: StoredTransaction,
+  nonces: ReadonlySet<number>,
+): Promise<Outcome> {
   const attempts = attemptsOf(state)
   for (const { hash } of attempts) {
     const receipt = await chain.readReceipt(hash)
@@ -160,7 +176,9 @@ async function poll({ chain, now }: SubmitterPorts, { state }: StoredTransaction
     const skipped = await Promise.all(skips.map((skip) => skippedHead(chain, skip)))
     return { event, change: { skipped, refused: refusedClearings(clearings) } }
   }
-  if ((await chain.readNonce()) > nonceOf(state)) return { event: { name: 'nonceTaken' } }
+  const next = await chain.readNonce()
+  if (next > nonceOf(state)) return { event: { name: 'nonceTaken' } }
+  if (!nonces.has(next)) return { event: { name: 'nonceGap', at: now() } }
   for (const { hash } of attempts) {
     if (await chain.isKnown(hash)) {
       return { event: { name: 'pending', at: now(), fees: await chain.suggestFees() } }
@@ -214,7 +232,7 @@ async function seal(ports: SubmitterPorts, lease: Lease): Promise<boolean> {
   if (!due.isAsked && ports.economics?.isResting(due.waitedSeconds) === true) return false
   const planned = await planFitting(ports, due)
   const { heads, clearings } = planned.call
-  const balance = await ports.economics?.weigh(ports.chain, planned.call, planned.calldata, planned.gas)
+  const balance = await ports.economics?.weigh(ports.chain, planned.call, planned.calldata, planned.estimate)
   if (balance !== undefined && !due.isAsked && ports.economics?.approves(balance, due.waitedSeconds) === false)
     return false
   const { calldata, gas } = planned
@@ -233,7 +251,13 @@ function isTime({ isAsked, waitedSeconds, leaves, value }: Due, policy: SettlePo
   return leaves >= BigInt(policy.leavesMax) || value >= policy.valueMax
 }
 
-type PlannedCall = { readonly call: SettleCall; readonly calldata: Hex; readonly gas: bigint }
+/** `gas` is what the call may use, `estimate` what it does. */
+type PlannedCall = {
+  readonly call: SettleCall
+  readonly calldata: Hex
+  readonly estimate: bigint
+  readonly gas: bigint
+}
 
 /** As much of what is due as stays below the limit of gas. */
 async function planFitting(ports: SubmitterPorts, due: Due): Promise<PlannedCall> {
@@ -242,12 +266,14 @@ async function planFitting(ports: SubmitterPorts, due: Due): Promise<PlannedCall
   for (;;) {
     const signed = call.clearings.map(({ clearing }) => clearing)
     const calldata = settleCalldata(call.heads, signed)
-    const gas = await gasFor(ports, calldata)
-    if (gas === undefined) {
+    const estimate = await ports.chain.estimateGas(calldata)
+    if (estimate === undefined) {
       throw new AppError('BAD_CONFIG', 'settle never reverts, but did: is this the settlement contract?')
     }
+    const gas = withMargin(estimate)
     const smaller = gas > BigInt(gasMax) ? shrinkCall(call) : undefined
-    if (smaller === undefined) return { call, calldata, gas }
+    // What is skipped where it was estimated may be accepted where it is executed, and then needs more.
+    if (smaller === undefined) return { call, calldata, estimate, gas: larger(gas, BigInt(gasBound(call))) }
     call = smaller
   }
 }
@@ -259,29 +285,32 @@ function balanceFields(balance: Balance | undefined): LogFields {
 }
 
 async function sealReport(ports: SubmitterPorts, lease: Lease): Promise<boolean> {
-  const { chain, store, policy, log } = ports
+  const { chain, store, log } = ports
   for (const { id, enclave, calldata } of await store.readPendingEvidence()) {
     if (await chain.isCompromised(enclave)) {
       await store.markEvidence(id, 'reported')
       continue
     }
-    const gas = await gasFor({ chain, policy }, calldata)
-    if (gas === undefined) {
+    const estimate = await chain.estimateGas(calldata)
+    if (estimate === undefined) {
       log.error('evidence refused', { enclave, evidence: id })
       await store.markEvidence(id, 'refused')
       continue
     }
     log.warn('enclave contradicted itself', { enclave, evidence: id })
-    const isSealed = await store.seal(lease, { kind: 'report', calldata, gas, evidence: id })
+    const isSealed = await store.seal(lease, { kind: 'report', calldata, gas: withMargin(estimate), evidence: id })
     if (isSealed) ports.observer?.sealed?.('report', undefined)
     return isSealed
   }
   return false
 }
 
-async function gasFor({ chain }: Pick<SubmitterPorts, 'chain' | 'policy'>, calldata: Hex): Promise<bigint | undefined> {
-  const needed = await chain.estimateGas(calldata)
-  return needed && needed + (needed * GAS_MARGIN_PERCENT) / 100n
+function withMargin(gas: bigint): bigint {
+  return gas + (gas * GAS_MARGIN_PERCENT) / 100n
+}
+
+function larger(a: bigint, b: bigint): bigint {
+  return a > b ? a : b
 }
 
 function report({ log }: SubmitterPorts, { id, kind }: StoredTransaction, state: TransactionState): void {

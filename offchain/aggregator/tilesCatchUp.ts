@@ -13,7 +13,7 @@ import { buildEntries, insertSegment, mergeSegments } from './proofsIndex.ts'
 import { appendTiles, GROUP_WIDTH, readLeaves } from './tilesStore.ts'
 
 /** Leaves in one transaction, and hashed at a time: one stored row of nodes, about 3 ms. */
-const STEP_LEAVES = 65_536
+const STEP_LEAVES = 262_144
 const TURN_LEAVES = 4_096
 const LEAF_BYTES = 32
 

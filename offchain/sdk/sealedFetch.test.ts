@@ -5,7 +5,7 @@ import { verifyReceipt } from '#protocol/receipt/verifyReceipt.ts'
 import { PADDING_FIELD } from '#protocol/shape.ts'
 import { NONCE_FIELD, parseReceiptFile } from '#protocol/wire/receiptFile.ts'
 import { BackendError } from '../../gateway/backends/backendError.ts'
-import { ask, CHAT_URL, codeOf, delta, ExchangeStage } from '../../test/support/exchangeStage.ts'
+import { ask, CHAT_URL, codeOf, delta, ExchangeStage, stopped } from '../../test/support/exchangeStage.ts'
 import { sayHello } from '../../test/support/gatewayStage.ts'
 import { exchange, readInnerRequest, SEALED_ORIGIN } from './sealedFetch.ts'
 
@@ -182,6 +182,18 @@ describe('a relay', () => {
       response.writeHead(200, { 'content-type': 'message/ohttp-chunked-res' }).flushHeaders()
     })
     expect(await codeOf(ask({ gateway, access: { ...access, timeoutMs: 30 } }))).toEqual(['TIMED_OUT', undefined])
+  })
+
+  test('that brings nothing but filler in time has timed out, and the model is stopped', async () => {
+    const { promise: aborted, resolve } = Promise.withResolvers<void>()
+    const network = await stage.network(async function* (_request, signal) {
+      signal.addEventListener('abort', () => resolve())
+      await aborted
+      throw stopped()
+    })
+    const access = { ...network.access, padding: 'private', timeoutMs: 400 } as const
+    expect(await codeOf(ask({ ...network, access }))).toEqual(['TIMED_OUT', undefined])
+    await aborted
   })
 
   test('in front of a gateway with other keys gets nothing opened', async () => {

@@ -88,7 +88,8 @@ export class ExchangeStage {
   }
 }
 
-function routeTo(url: string, enclave: Enclave): Route & { readonly steps: Step[] } {
+/** The way to this enclave by a relay resource, with nothing asked of any chain. */
+export function routeTo(url: string, enclave: Enclave): Route & { readonly steps: Step[] } {
   const steps: Step[] = []
   const { chainId, registry, settlement, operator } = STAGE_BINDING
   const gateway: TrustedGateway = {

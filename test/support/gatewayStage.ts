@@ -26,7 +26,7 @@ import type { AnswerEvent, Backend } from '../../gateway/backends/backend.ts'
 import { TARGET_LIMITS } from '../../gateway/limits.ts'
 import type { Payments } from '../../gateway/payment.ts'
 import { createReceiptIssuer } from '../../gateway/receiptIssuer.ts'
-import { createTarget, shapeError } from '../../gateway/target.ts'
+import { createTarget } from '../../gateway/target.ts'
 import { createRelayApp } from '../../offchain/relay/app.ts'
 import { RELAY_LIMITS } from '../../offchain/relay/config.ts'
 
@@ -138,7 +138,7 @@ function createGateway(
     privateKey: enclave.privateKey,
     domain: STAGE_BINDING,
     tick: { receipts: 1, seconds: 1 },
-    leavesKeptMax: 1_000,
+    leavesKeptMax: 10_000,
   })
   const models = prices.map((price) => {
     const { model: name, source, origin } = price
@@ -175,7 +175,7 @@ function createGateway(
       const response = await target.handle(inner, exchange)
       return gateway.inside?.(response, inner) ?? response
     },
-    shapeError,
+    shapeOf: target.shapeOf,
   })
   const app = createPublicApp(enclave, sealed, () => [])
   const fetch = async (request: Request, env?: object): Promise<Response> => {

@@ -24,7 +24,7 @@ import type { Payments } from '../../gateway/payment.ts'
 import { createReceiptIssuer } from '../../gateway/receiptIssuer.ts'
 import type { ChatRequest } from '../../gateway/requests/request.ts'
 import { Slots } from '../../gateway/slots.ts'
-import { createTarget, shapeError, type Target } from '../../gateway/target.ts'
+import { createTarget, type Target } from '../../gateway/target.ts'
 
 export const NOW = 1_800_000_000
 const BINDING = {
@@ -119,7 +119,7 @@ export function startGateway(model: Script | Backend, options: TestGatewayOption
     suites,
     replay: new ReplayMemory(Date.now),
     handle: target.handle,
-    shapeError,
+    shapeOf: target.shapeOf,
     onFault: (error) => faults.push(error),
   })
   return { target, log, sealed, issued, faults, model: counts }

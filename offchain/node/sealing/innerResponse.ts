@@ -3,6 +3,7 @@ import { encodeUtf8 } from '#protocol/bytes.ts'
 import type { ResponseHead } from '#protocol/sealing/binaryHttp.ts'
 import type { Field } from '#protocol/sealing/binaryHttpFields.ts'
 import type { MaybePromise } from '#protocol/sealing/suite.ts'
+import type { MakeFiller } from './cells.ts'
 
 export interface InnerResponse extends ResponseHead {
   /**
@@ -13,11 +14,18 @@ export interface InnerResponse extends ResponseHead {
   readonly body: Uint8Array | AsyncIterable<Uint8Array>
   /** Called once, after the body ended, unless the client has left. When it throws, the stream ends as above. */
   readonly trailers?: () => MaybePromise<readonly Field[]>
+  /** For a whole body: called once when no byte of it waits here any more, because it was handed on, cannot be sent, or the client has left. */
+  readonly release?: () => void
   /**
    * Plaintext bytes, at most `CHUNK_BYTES_SEND`, up to which the last chunk is filled with Binary HTTP padding. A response
    * to a request that is not chunked is filled up to a multiple of it.
    */
   readonly padLastChunkTo?: number
+  /**
+   * Content of any number of bytes from two that the reader of the body drops wherever it stands between two pieces. Needed by a body that comes piece by
+   * piece where answers are `paced`.
+   */
+  readonly filler?: MakeFiller
 }
 
 /** A response with the body `{"error":{"message","type","code"}}` that OpenAI-compatible clients read. */

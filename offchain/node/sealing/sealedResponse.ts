@@ -128,7 +128,7 @@ function streamChunked(
 }
 
 /** The trailers, unless the client has left: then nobody may act as though the response had ended. */
-async function readTrailers(response: InnerResponse, lifetime: ExchangeLifetime): Promise<readonly Field[]> {
+export async function readTrailers(response: InnerResponse, lifetime: ExchangeLifetime): Promise<readonly Field[]> {
   if (response.trailers === undefined) return []
   lifetime.signal.throwIfAborted()
   return response.trailers()

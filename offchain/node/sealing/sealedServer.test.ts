@@ -12,6 +12,7 @@ import {
 import { OHTTP_KEY_PROBLEM } from '#protocol/sealing/mediaTypes.ts'
 import { sealRequest } from '#protocol/sealing/ohttp.ts'
 import { KEM_X_WING, KEM_X25519 } from '#protocol/sealing/suite.ts'
+import type { AnswerShape } from './answerShape.ts'
 import type { InnerResponse } from './innerResponse.ts'
 import { generateGatewayKey, KeyRing } from './keyRing.ts'
 import { createNodeSuites } from './nodeSuites.ts'
@@ -206,12 +207,20 @@ describe.each([
     expect((await read(sealed, response)).text).toBe('hello')
   })
 
-  it('gives its own sealed errors the shape that the options ask for', async () => {
-    const shapeError = (error: InnerResponse): InnerResponse => ({ ...error, padLastChunkTo: 1024 })
-    const server = createServer(() => Promise.reject(new Error('no')), { shapeError })
-    const sealed = await seal({}, { chunked })
-    const bytes = await (await server(outer(sealed))).arrayBuffer()
-    expect(bytes.byteLength).toBe(16 + (chunked ? 1 : 0) + 1024 + 16)
+  it.each([
+    ['open', 0],
+    ['filled', 4096],
+    ['paced', chunked ? 8 * (4096 + 18) - 18 : 4096],
+  ] as const)('gives answers and its own sealed errors one shape: %s', async (kind, bytesMin) => {
+    const shapeOf = (): AnswerShape => ({ kind, tickMs: 1, readerTimeoutMs: 5_000, deliveryMsMax: 5_000 })
+    for (const respond of [echo, () => Promise.reject(new Error('no'))]) {
+      const sealed = await seal({}, { chunked })
+      const response = await createServer(respond, { shapeOf })(outer(sealed))
+      const { byteLength } = await response.clone().arrayBuffer()
+      if (bytesMin > 0) expect(byteLength).toBe(16 + (chunked ? 1 : 0) + bytesMin + 16)
+      else expect(byteLength).toBeLessThan(300)
+      expect((await read(sealed, response)).status).toBe(respond === echo ? 200 : 500)
+    }
   })
 })
 

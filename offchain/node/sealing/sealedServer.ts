@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { concatBytes } from '#protocol/bytes.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
 import { BinaryHttpError } from '#protocol/sealing/binaryHttpFields.ts'
+import { CHUNK_BYTES_SEND } from '#protocol/sealing/chunkSealing.ts'
 import type { ExportSecret, GatewayKeys } from '#protocol/sealing/exchange.ts'
 import {
   mediaTypeOf,
@@ -15,6 +16,7 @@ import {
 } from '#protocol/sealing/mediaTypes.ts'
 import { OhttpError } from '#protocol/sealing/ohttpError.ts'
 import type { RandomBytes, SealingSuites } from '#protocol/sealing/suite.ts'
+import type { AnswerShape } from './answerShape.ts'
 import { ExchangeLifetime } from './exchangeLifetime.ts'
 import { dateRefused, type InnerResponse, internalError, replayMemoryFull } from './innerResponse.ts'
 import {
@@ -24,6 +26,7 @@ import {
   SEALED_SERVER_LIMITS,
   type SealedServerLimits,
 } from './openHttpRequest.ts'
+import { sealPaced } from './pacedResponse.ts'
 import type { ReplayMemory } from './replayMemory.ts'
 import { collectResponse, sealChunked } from './sealedResponse.ts'
 
@@ -34,8 +37,8 @@ export interface SealedServerOptions {
   /** Answers one inner request. A rejection is answered with a sealed 500 that tells no details. */
   readonly handle: (inner: InnerRequest, exchange: SealedExchange) => Promise<InnerResponse>
   readonly limits?: SealedServerLimits
-  /** Gives the server's own sealed errors the shape that answers to this request have: padding, for one. */
-  readonly shapeError?: (error: InnerResponse, inner: InnerRequest) => InnerResponse
+  /** The shape of all answers to this request, the server's own errors included; `open` by default. */
+  readonly shapeOf?: (inner: InnerRequest) => AnswerShape
   /** Told why a request was refused, for counters; the peer never learns it. */
   readonly onRefused?: (code: RefusalCode) => void
   /** Told what `handle`, a body or trailers threw while the client was there. */
@@ -52,6 +55,8 @@ export interface SealedExchange {
   /** Aborts when the client leaves before the end of its response. */
   readonly signal: AbortSignal
 }
+
+const OPEN: AnswerShape = { kind: 'open' }
 
 export type RefusalCode =
   | OhttpError['code']
@@ -93,16 +98,11 @@ export function createSealedServer(options: SealedServerOptions): (request: Requ
     }
     const verdict = replay.admit(opened.key, opened.enc, dateOf(opened.inner))
     if (verdict === 'replayed') return refuse('REPLAYED')
-    const lifetime = new ExchangeLifetime(request.signal)
-    if (verdict === 'fresh') return answer(options, limits, opened, lifetime)
-    onRefused?.(verdict === 'full' ? 'REPLAY_MEMORY_FULL' : 'DATE_OUTSIDE_WINDOW')
-    return seal(
-      options,
-      limits,
-      opened,
-      lifetime,
-      shaped(options, opened, verdict === 'full' ? replayMemoryFull() : dateRefused()),
-    )
+    if (verdict !== 'fresh') onRefused?.(verdict === 'full' ? 'REPLAY_MEMORY_FULL' : 'DATE_OUTSIDE_WINDOW')
+    return answer(options, limits, opened, new ExchangeLifetime(request.signal), async (exchange) => {
+      if (verdict === 'fresh') return options.handle(opened.inner, exchange)
+      return verdict === 'full' ? replayMemoryFull() : dateRefused()
+    })
   }
 
   function refuse(code: RefusalCode): Response {
@@ -112,25 +112,42 @@ export function createSealedServer(options: SealedServerOptions): (request: Requ
   }
 }
 
+/** What answers an opened request: its handler, or a refusal of ours. */
+type Respond = (exchange: SealedExchange) => Promise<InnerResponse>
+
 async function answer(
   options: SealedServerOptions,
   limits: SealedServerLimits,
   opened: OpenedHttpRequest,
   lifetime: ExchangeLifetime,
+  respond: Respond,
 ): Promise<Response> {
+  const shape = options.shapeOf?.(opened.inner) ?? OPEN
+  const exchange: SealedExchange = {
+    get encapsulatedHash() {
+      return opened.encapsulatedHash()
+    },
+    exportSecret: opened.exportSecret,
+    signal: lifetime.signal,
+  }
+  const onFault = (error: unknown): void => options.onFault?.(error)
+  if (shape.kind === 'paced' && opened.answer.type === 'chunked') {
+    const sealer = await opened.answer.createSealer(options.random ?? randomBytes)
+    return sealedResponse(OHTTP_CHUNKED_RESPONSE, sealPaced(sealer, respond(exchange), shape, lifetime, onFault))
+  }
+  const shaped = (response: InnerResponse): InnerResponse =>
+    shape.kind === 'open' ? response : { ...response, padLastChunkTo: CHUNK_BYTES_SEND }
   try {
-    const response = await options.handle(opened.inner, {
-      get encapsulatedHash() {
-        return opened.encapsulatedHash()
-      },
-      exportSecret: opened.exportSecret,
-      signal: lifetime.signal,
-    })
-    return await seal(options, limits, opened, lifetime, response)
+    const response = await respond(exchange)
+    try {
+      return await seal(options, limits, opened, lifetime, shaped(response))
+    } finally {
+      if (response.body instanceof Uint8Array) response.release?.()
+    }
   } catch (error) {
-    if (!lifetime.hasLeft) options.onFault?.(error)
+    if (!lifetime.hasLeft) onFault(error)
     lifetime.stop()
-    return seal(options, limits, opened, lifetime, shaped(options, opened, internalError()))
+    return seal(options, limits, opened, lifetime, shaped(internalError()))
   }
 }
 
@@ -152,10 +169,6 @@ async function seal(
   const body = await sealChunked(sealer, response, lifetime, (error) => options.onFault?.(error))
   if (body instanceof Uint8Array) lifetime.end()
   return sealedResponse(OHTTP_CHUNKED_RESPONSE, body)
-}
-
-function shaped(options: SealedServerOptions, opened: OpenedHttpRequest, error: InnerResponse): InnerResponse {
-  return options.shapeError?.(error, opened.inner) ?? error
 }
 
 function sealedResponse(type: string, body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>): Response {

@@ -188,15 +188,32 @@ describe('bounds', () => {
     }
   })
 
-  it('count all metadata together: control data, every section, informational responses', () => {
+  it('count all metadata together: control data and every section', () => {
     const line = control('name', 'x'.repeat(40))
     const head = Uint8Array.of(3, 0x40, 0xc8)
     expect(codeOf(() => decode('response', [head, line, line, line, line]))).toBe('TRUNCATED')
     expect(codeOf(() => decode('response', [head, line, line, line, line, line]))).toBe('METADATA_TOO_LARGE')
     const trailers = [head, line, line, Uint8Array.of(0, 0), line, line, line]
     expect(codeOf(() => decode('response', trailers))).toBe('METADATA_TOO_LARGE')
-    const informational = Array.from({ length: 100 }, () => Uint8Array.of(0x40, 103, 0))
-    expect(codeOf(() => decode('response', [Uint8Array.of(3), ...informational]))).toBe('METADATA_TOO_LARGE')
+  })
+
+  it('count each informational response by itself, and none of them towards the message', () => {
+    const line = control('name', 'x'.repeat(40))
+    const informational = (...lines: Uint8Array[]) => [Uint8Array.of(0x40, 103), ...lines, Uint8Array.of(0)]
+    const rest = [encodeResponseHead({ status: 200, headers: HEADERS }).subarray(1), encodeEnd(TRAILERS)]
+    const many = Array.from({ length: 100 }, () => informational(line, line, line)).flat()
+    const events = decode('response', [Uint8Array.of(3), ...many, ...rest])
+    expect(events.filter(({ type }) => type === 'informational')).toHaveLength(100)
+    expect(events.slice(100)).toEqual([
+      { type: 'response', status: 200, headers: HEADERS },
+      { type: 'trailers', trailers: TRAILERS },
+    ])
+    const tooLarge = informational(line, line, line, line, line)
+    expect(codeOf(() => decode('response', [Uint8Array.of(3), ...tooLarge]))).toBe('METADATA_TOO_LARGE')
+    const tooLargeLater = [Uint8Array.of(3), ...informational(line), ...tooLarge]
+    expect(codeOf(() => decode('response', tooLargeLater))).toBe('METADATA_TOO_LARGE')
+    const head = [Uint8Array.of(0x40, 0xc8), line, line, line, line, line]
+    expect(codeOf(() => decode('response', [Uint8Array.of(3), ...informational(), ...head]))).toBe('METADATA_TOO_LARGE')
   })
 
   it('refuse content by its length, in one part or over many', () => {

@@ -13,7 +13,7 @@ export type BinaryHttpEvent =
   | { readonly type: 'trailers'; readonly trailers: readonly Field[] }
 
 export interface BinaryHttpLimits {
-  /** Control data and all field sections together. */
+  /** Control data and all field sections together, and each informational response by itself: any number of them may be filler. */
   readonly metadataBytesMax: number
   readonly contentBytesMax: number
 }
@@ -178,6 +178,8 @@ export class BinaryHttpDecoder {
     } else if (this.#isInformational) {
       events.push({ type: 'informational', status: this.#status, headers: fields })
       this.#stage = 'status'
+      // It was handed on and nothing of it is kept; how many there are is bounded by the bytes of the message around them.
+      this.#metadataBytes = 0
     } else {
       events.push(this.#head(fields))
       this.#stage = 'content'

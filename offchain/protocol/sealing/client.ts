@@ -37,7 +37,18 @@ export interface SealOptions {
 
 export interface ResponseLimits extends ChunkLimits, BinaryHttpLimits {}
 
-export const RESPONSE_LIMITS: ResponseLimits = { ...CHUNK_LIMITS, ...BINARY_HTTP_LIMITS }
+/**
+ * Of a response that is read as it comes nothing is kept here, and with chunks every tick most of it may be filler: ten minutes of them are 50 MB, and
+ * up to their class of length twice that.
+ */
+export const RESPONSE_LIMITS: ResponseLimits = {
+  ...CHUNK_LIMITS,
+  ...BINARY_HTTP_LIMITS,
+  messageBytesMax: 268_435_456,
+  contentBytesMax: 268_435_456,
+}
+/** A response to a request that is not chunked is kept until its end. */
+const WHOLE_BYTES_MAX = 67_108_864
 
 export interface SealedHttpRequest extends Exchange {
   /** Media type of `body`. */
@@ -123,12 +134,13 @@ function readChunked(sealed: SealedChunkedRequest, limits: ResponseLimits): Seal
 function readWhole(sealed: SealedRequest, limits: ResponseLimits): SealedResponseReader {
   const decoder = new BinaryHttpDecoder('response', limits)
   const parts: Uint8Array[] = []
+  const messageBytesMax = Math.min(limits.messageBytesMax, WHOLE_BYTES_MAX)
   let lengthBytes = 0
   return {
     async push(bytes) {
       lengthBytes += bytes.length
-      if (lengthBytes > limits.messageBytesMax) {
-        throw new OhttpError('MESSAGE_TOO_LARGE', `expected at most ${limits.messageBytesMax} bytes`)
+      if (lengthBytes > messageBytesMax) {
+        throw new OhttpError('MESSAGE_TOO_LARGE', `expected at most ${messageBytesMax} bytes`)
       }
       parts.push(bytes)
       return []

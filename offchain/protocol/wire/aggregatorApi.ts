@@ -6,6 +6,7 @@
  *   GET  /v1/proofs/{leaf}     200 SettledLeaf, 202 { state: "pending" }, 404; `size` asks for a settled head of exactly that size
  *   POST /v1/proofs            ProofsRequest -> LeafProofs, many at once
  *   GET  /v1/tiles/{enclave}/{level}/{index}   256 nodes of the tree, 32 bytes each; `width` asks for the first so many
+ *   GET  /v1/settlements       server-sent events: `settled` SettlementEvent, `withdrawn` WithdrawnEvent; `from` a batch, or Last-Event-ID
  *   POST /v1/settle            202: settles what is due now
  *   GET  /v1/enclaves/{id}     EnclaveLog: with its newest head, so that an issuer that was rolled back notices
  *   GET  /v1/batches/{id}      Batch
@@ -50,6 +51,12 @@ export type Batch = {
   readonly gasUsed: bigint
   readonly heads: readonly { readonly enclave: Hex; readonly size: bigint; readonly root: Hex }[]
 }
+
+/** A batch as the stream of settlements tells it. It makes void what was said of this number before. */
+export type SettlementEvent = Batch & { readonly isFinal: boolean }
+
+/** Batches from this number on were reorganised away. Those that came instead follow. */
+export type WithdrawnEvent = { readonly from: bigint }
 
 export type AggregatorStatus = {
   readonly state: 'ok' | 'degraded'
@@ -133,14 +140,20 @@ export const EnclaveLogSchema: Schema<EnclaveLog> = v.object({
   head: EarningsHeadSchema,
 })
 
-export const BatchSchema: Schema<Batch> = v.object({
+const batchEntries = {
   batch: uintOf(64),
   root: hash,
   transaction: hash,
   block: uintOf(64),
   gasUsed: uintOf(64),
   heads: v.array(v.object({ enclave: address, size: uintOf(53), root: hash })),
-})
+}
+
+export const BatchSchema: Schema<Batch> = v.object(batchEntries)
+
+export const SettlementEventSchema: Schema<SettlementEvent> = v.object({ ...batchEntries, isFinal: v.boolean() })
+
+export const WithdrawnEventSchema: Schema<WithdrawnEvent> = v.object({ from: uintOf(64) })
 
 export const AggregatorStatusSchema: Schema<AggregatorStatus> = v.object({
   state: v.picklist(['ok', 'degraded']),
