@@ -37,7 +37,8 @@ import { readSettlerFee } from './settlerLedger.ts'
 import type { Standing } from './standing.ts'
 import type { Fees } from './step.ts'
 
-export type BlockId = { readonly number: bigint; readonly hash: Hex }
+/** `parent` is the hash of the block before. */
+export type BlockId = { readonly number: bigint; readonly hash: Hex; readonly parent: Hex }
 
 export type SettlementChain = {
   readonly account: Hex
@@ -55,6 +56,8 @@ export type SettlementChain = {
   readBlock(block: bigint | 'latest' | 'safe' | 'finalized'): Promise<BlockId | undefined>
   /** Hashes of the transactions that settled heads or clearings in blocks `from` to `to`, both inclusive, in their order. */
   readSettleTransactions(from: bigint, to: bigint): Promise<readonly Hex[]>
+  /** The same of one block. Throws when an endpoint does not have it. */
+  readSettleTransactionsOf(blockHash: Hex): Promise<readonly Hex[]>
   readReceipt(hash: Hex): Promise<TransactionReceipt | undefined>
   isKnown(hash: Hex): Promise<boolean>
   /** Transactions of the account that are included. */
@@ -165,13 +168,10 @@ export function createSettlementChain(
       )
       return height === undefined ? undefined : endpoints.agreed((client) => readBlock(client, height))
     },
-    async readSettleTransactions(fromBlock, toBlock) {
-      const logs = await endpoints.agreed(
-        (client) => client.getLogs({ address: settlement, events: SETTLED_EVENTS, fromBlock, toBlock, strict: true }),
-        (found) => found.map(({ blockHash, logIndex }) => `${blockHash} ${logIndex}`).join(),
-      )
-      return [...new Set(logs.map(({ transactionHash }) => transactionHash))]
-    },
+    readSettleTransactions: (fromBlock, toBlock) =>
+      endpoints.agreed((client) => readSettleTransactions(client, settlement, { fromBlock, toBlock })),
+    readSettleTransactionsOf: (blockHash) =>
+      endpoints.agreed((client) => readSettleTransactions(client, settlement, { blockHash })),
     readReceipt: (hash) =>
       endpoints.agreed(
         (client) => unlessMissing(client.getTransactionReceipt({ hash }), TransactionReceiptNotFoundError),
@@ -258,15 +258,26 @@ async function send(client: PublicClient, serializedTransaction: Hex): Promise<S
   }
 }
 
+async function readSettleTransactions(
+  client: PublicClient,
+  settlement: Hex,
+  blocks: { readonly fromBlock: bigint; readonly toBlock: bigint } | { readonly blockHash: Hex },
+): Promise<Hex[]> {
+  const logs = await client.getLogs({ address: settlement, events: SETTLED_EVENTS, strict: true, ...blocks })
+  return [...new Set(logs.map(({ transactionHash }) => transactionHash))]
+}
+
 async function readBlock(
   client: PublicClient,
   block: bigint | 'latest' | 'safe' | 'finalized',
 ): Promise<BlockId | undefined> {
   try {
-    const { number, hash } = await client.getBlock(
-      typeof block === 'bigint' ? { blockNumber: block } : { blockTag: block },
-    )
-    return number === null || hash === null ? undefined : { number, hash }
+    const {
+      number,
+      hash,
+      parentHash: parent,
+    } = await client.getBlock(typeof block === 'bigint' ? { blockNumber: block } : { blockTag: block })
+    return number === null || hash === null ? undefined : { number, hash, parent }
   } catch (error) {
     if (error instanceof BlockNotFoundError) return undefined
     throw error

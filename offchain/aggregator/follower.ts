@@ -3,8 +3,12 @@
  * cache: lost, it is read again; settled by another aggregator, a head or a clearing is known here without a transaction of ours.
  *
  * A reorganisation is seen by the hash of the last block read. Everything above the last final block is then read again, in one commit.
+ *
+ * The newest blocks are asked for by their hashes, one by one, each the parent of the next: a node that lacks one of them says so, where to a range of
+ * numbers it would answer with what it has, and what it lacks would be missed for ever.
  * @module
  */
+import { AppError } from '#node/appError.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { readSettlementEvents } from './batchEvents.ts'
 import type { BlockId, SettlementChain } from './chainAccess.ts'
@@ -12,6 +16,8 @@ import type { ChainCursor, ChainEvents, SettledBatch, SettledClearing, Settlemen
 
 /** Blocks in one query for events: providers bound it, mostly at 2,000 or above. */
 const BLOCKS_MAX = 2_000n
+/** No node that answers at all is so many blocks behind another. */
+const NEWEST_BLOCKS = 64n
 
 export type FollowerPorts = {
   readonly chain: SettlementChain
@@ -30,15 +36,47 @@ export async function follow(ports: FollowerPorts): Promise<boolean> {
   // An endpoint that lags behind the one asked before; a chain that really became shorter grows again.
   if (cursor !== undefined && newest.number < cursor.block) return false
   const from = cursor === undefined ? fromBlock : await nextBlock(chain, cursor, fromBlock)
-  const last = from + BLOCKS_MAX - 1n < newest.number ? await chain.readBlock(from + BLOCKS_MAX - 1n) : newest
-  if (last === undefined) return false
-  const events = from <= last.number ? await readEvents(chain, from, last.number) : { batches: [], clearings: [] }
+  const isOld = from + NEWEST_BLOCKS <= newest.number
+  const parent = from - 1n === cursor?.block ? cursor.hash : undefined
+  const read = isOld ? await readRange(chain, from, newest) : await readNewest(chain, from, newest, parent)
+  // Read while blocks were reorganised, or from a node that is behind: what was read may be of another chain, or not all.
+  if (read === undefined || (await chain.readBlock(read.last.number))?.hash !== read.last.hash) return true
+  const { last } = read
+  const events = await readEvents(chain, read.transactions)
   const final = await finalBlock(ports, newest, last)
-  // Read while blocks were reorganised: what was read may be of either chain.
-  if ((await chain.readBlock(last.number))?.hash !== last.hash) return true
   const next = { block: last.number, hash: last.hash, finalBlock: final.number, finalHash: final.hash }
   await store.record(cursor, next, from, events)
   return true
+}
+
+/** Transactions that settled something, and the block up to which these are all. */
+type ReadBlocks = { readonly last: BlockId; readonly transactions: readonly Hex[] }
+
+/** Blocks that are old, many at once. */
+async function readRange(chain: SettlementChain, from: bigint, newest: BlockId): Promise<ReadBlocks | undefined> {
+  const until = newest.number - NEWEST_BLOCKS
+  const to = from + BLOCKS_MAX - 1n < until ? from + BLOCKS_MAX - 1n : until
+  const [last, transactions] = await Promise.all([chain.readBlock(to), chain.readSettleTransactions(from, to)])
+  return last && { last, transactions }
+}
+
+/** The blocks from `from` to `newest`, if they are one chain that follows the block `parent`. */
+async function readNewest(
+  chain: SettlementChain,
+  from: bigint,
+  newest: BlockId,
+  parent: Hex | undefined,
+): Promise<ReadBlocks | undefined> {
+  const numbers = Array.from({ length: Number(newest.number - from) }, (_, i) => from + BigInt(i))
+  const older = await Promise.all(numbers.map((number) => chain.readBlock(number)))
+  let before = parent
+  for (const block of [...older, newest]) {
+    if (block === undefined || (before !== undefined && block.parent !== before)) return undefined
+    before = block.hash
+  }
+  const hashes = [...older, newest].flatMap((block) => block?.hash ?? [])
+  const transactions = await Promise.all(hashes.map((hash) => chain.readSettleTransactionsOf(hash)))
+  return { last: newest, transactions: transactions.flat() }
 }
 
 /** The block after the last one that still is what was read. */
@@ -49,12 +87,17 @@ async function nextBlock(chain: SettlementChain, cursor: ChainCursor, fromBlock:
   return (await isSame(cursor.finalBlock, cursor.finalHash)) ? cursor.finalBlock + 1n : fromBlock
 }
 
-async function readEvents(chain: SettlementChain, from: bigint, to: bigint): Promise<ChainEvents> {
+async function readEvents(chain: SettlementChain, transactions: readonly Hex[]): Promise<ChainEvents> {
   const batches: SettledBatch[] = []
   const clearings: SettledClearing[] = []
-  for (const transaction of await chain.readSettleTransactions(from, to)) {
+  for (const transaction of transactions) {
     const receipt = await chain.readReceipt(transaction)
-    if (receipt === undefined) continue
+    // Going on without it would lose its batch for ever.
+    if (receipt === undefined) {
+      throw new AppError('RPC_DISAGREES', 'an RPC endpoint has no receipt for a transaction that another names', {
+        retryable: true,
+      })
+    }
     const events = readSettlementEvents(receipt, chain.domain)
     batches.push(...events.batches)
     for (const outcome of events.clearings) {

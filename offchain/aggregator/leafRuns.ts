@@ -1,5 +1,5 @@
 /**
- * Leaf runs: how a log's leaves are stored and found again by their hash.
+ * Leaf runs: how a log's leaves are stored, and found by their hash until the index of all leaves has them (proofsIndex.ts).
  *
  * A run is a stretch of one log: its leaves, 32 bytes each, and beside them an index of 8 bytes a leaf, sorted by the leaf's first
  * four bytes. A run is written per delivery, and small neighbours are merged later, so a lookup touches few rows and an ingest

@@ -79,6 +79,7 @@ export class Prover {
   async #proveRound(round: readonly Option[], states: LeafState[]): Promise<readonly Option[]> {
     const [nodes, batches] = await Promise.all([this.#groups.load(this.#nodesOf(round)), this.#batchesOf(round)])
     const failed: Option[] = []
+    const edgesOf = new Map<string, Map<number, Uint8Array>>()
     for (const option of round) {
       const { n, place, head } = option
       const batch = batches.get(head.batchRoot)
@@ -86,7 +87,10 @@ export class Prover {
         failed.push(option)
         continue
       }
-      const path = pathFromNodes(place.index, Number(head.size), nodes(place.enclave), this.#hash)
+      const key = rootKey(place.enclave, head.size)
+      const edges = edgesOf.get(key) ?? new Map<number, Uint8Array>()
+      edgesOf.set(key, edges)
+      const path = pathFromNodes(place.index, Number(head.size), nodes(place.enclave), this.#hash, edges)
       states[n] = {
         state: 'settled',
         enclave: place.enclave,

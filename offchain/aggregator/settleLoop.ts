@@ -76,10 +76,9 @@ export class SettleLoop {
     const renewal = setInterval(() => void take().catch(() => {}), (policy.leaseSeconds * 1_000) / RENEWALS)
     try {
       for (let i = 0; i < stepsMax && !this.#isStopping; i++) {
-        const hasMore = follows && (await follow(this.#ports))
-        if (this.#isStopping) break
-        const hasMoved = await advance(this.#ports, lease)
-        if (!hasMore && !hasMoved) break
+        // What others settled must be known before anything is sent, or it is sent once more.
+        if (follows && (await follow(this.#ports))) continue
+        if (this.#isStopping || !(await advance(this.#ports, lease))) break
       }
     } finally {
       clearInterval(renewal)

@@ -6,6 +6,7 @@ import { measureCreditsClient } from './creditsClient.ts'
 import { measureEndToEnd } from './e2e.ts'
 import { measureGas } from './gas.ts'
 import { measureLog } from './log.ts'
+import { measureProofs } from './proofs.ts'
 import { measureRelay } from './relay.ts'
 import { meetsTarget, type Row } from './row.ts'
 import { measureSealing } from './sealing.ts'
@@ -15,6 +16,7 @@ const root = new URL('../../', import.meta.url)
 const rows = [
   ...(await measureGas()),
   ...(await measureLog()),
+  ...(await measureProofs()),
   ...(await measureSealing()),
   ...(await measureEndToEnd()),
   ...(await measureRelay()),

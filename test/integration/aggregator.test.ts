@@ -280,7 +280,14 @@ describe('a process that is killed', () => {
       await process.kill()
       return seen.at(-1) === 'final' && proof
     })
-    expect([...new Set(seen)]).toEqual(['sealed', 'signed', 'submitted', 'included', 'final'])
+    // The first steps follow the chain.
+    expect([...new Set(seen.filter((state) => state !== undefined))]).toEqual([
+      'sealed',
+      'signed',
+      'submitted',
+      'included',
+      'final',
+    ])
     expect(await contractSays(log, 3, settled)).toBe(SETTLED)
     expect(await settlementsOf(log)).toBe(1)
   })

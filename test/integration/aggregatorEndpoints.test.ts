@@ -13,6 +13,7 @@ let chain: LocalChain
 let postgres: TestPostgres
 let proxies: RpcProxy[]
 let databaseUrl: string
+let fromBlock: bigint
 let keys = 0
 
 beforeAll(async () => {
@@ -25,6 +26,7 @@ afterAll(async () => {
 })
 beforeEach(async () => {
   databaseUrl = await postgres.createDatabase()
+  fromBlock = await chain.client.getBlockNumber()
 })
 afterEach(() => {
   for (const proxy of proxies) proxy.meddle = HONEST
@@ -39,7 +41,7 @@ async function newLog(count: number): Promise<TestLog> {
 
 /** Through the first `count` proxies. */
 const startProcess = (count: number, options: ProcessOptions = {}) =>
-  Process.start(chain, databaseUrl, { rpcUrls: proxies.slice(0, count).map(({ url }) => url), ...options })
+  Process.start(chain, databaseUrl, { rpcUrls: proxies.slice(0, count).map(({ url }) => url), fromBlock, ...options })
 
 const settlementsOf = async ({ enclave }: TestLog) =>
   (
@@ -132,4 +134,32 @@ test('endpoints of another chain, or fewer than the quorum, are refused at the s
   await expect(connectEndpoints(options)).rejects.toMatchObject({ code: 'BAD_CONFIG' })
   stray.meddle = async () => 'refuse'
   await expect(connectEndpoints(options)).rejects.toMatchObject({ code: 'RPC_FAILED', retryable: true })
+})
+
+test('one endpoint that is behind, or has no receipt yet, is read again until it has everything', async () => {
+  const log = await newLog(3)
+  const [only] = proxies
+  if (only === undefined) throw new Error('expected a proxy')
+  const process = await startProcess(1)
+  await process.deliver(log.delivery())
+  // A node that lacks a block knows nothing of it, at first.
+  const asked = new Map<string, number>()
+  only.meddle = async (call, pass) => {
+    const key = `${call.method} ${JSON.stringify(call.params)}`
+    const count = (asked.get(key) ?? 0) + 1
+    asked.set(key, count)
+    if (call.method === 'eth_getTransactionReceipt' && count <= 2) return { result: null }
+    if (call.method === 'eth_getLogs' && key.includes('blockHash') && count <= 2) {
+      throw { code: -32_000, message: 'unknown block' }
+    }
+    return { result: await pass() }
+  }
+  await until(async () => {
+    await process.round().catch((error: { code?: string }) => {
+      if (error.code !== 'RPC_FAILED' && error.code !== 'RPC_DISAGREES') throw error
+    })
+    return process.proof(log, 2)
+  })
+  expect(await settlementsOf(log)).toBe(1)
+  await process.kill()
 })

@@ -31,6 +31,7 @@ export type ProcessOptions = {
   /** The account that it sends from. */
   readonly account?: TestAccount
   readonly rpcUrls?: readonly string[]
+  readonly fromBlock?: bigint
 }
 
 export class Process {
@@ -74,7 +75,7 @@ export class Process {
         store: settlement,
         policy,
         economics: economics && price && new Economics(economics, price, SILENT, now),
-        fromBlock: 0n,
+        fromBlock: options.fromBlock ?? 0n,
         depth: policy.depth,
         log: SILENT,
         now,

@@ -16,17 +16,24 @@ export type NodeReader = (level: number, index: number) => Uint8Array
 
 /**
  * Inclusion path (lowest sibling first) of the leaf at `index` in the log's first `size` leaves, as RFC 9162 section 2.1.3.1. Asks `read`
- * for the nodes that `placesOfPath` lists. Throws `LogNodesError` (`INDEX_OUT_OF_RANGE`) for an index that is not below the size.
+ * for the nodes that `placesOfPath` lists. `edges` keeps, for more paths of the same log at the same size, what stands to the right of a
+ * leaf. Throws `LogNodesError` (`INDEX_OUT_OF_RANGE`) for an index that is not below the size.
  */
 export function pathFromNodes(
   index: number,
   size: number,
   read: NodeReader,
   hash: Keccak256 = keccak256,
+  edges: Map<number, Uint8Array> = new Map(),
 ): Uint8Array[] {
-  return stepsOfPath(index, size).map((step) =>
-    'start' in step ? foldNodes(edgeFrom(size, step.start), read, hash) : read(step.level, step.index),
-  )
+  return stepsOfPath(index, size).map((step) => {
+    if (!('start' in step)) return read(step.level, step.index)
+    const known = edges.get(step.start)
+    if (known !== undefined) return known
+    const edge = foldNodes(edgeFrom(size, step.start), read, hash)
+    edges.set(step.start, edge)
+    return edge
+  })
 }
 
 /** Root of the log's first `size` leaves, 32 bytes. Throws `LogNodesError` (`INDEX_OUT_OF_RANGE`) for a size of 0: an empty log has no head. */

@@ -39,6 +39,7 @@ const hexes = (path: readonly Uint8Array[]) => path.map(toHex)
 
 test('nodes give the path and the root that the whole log gives, at every size and index up to 70', () => {
   for (let size = 1; size <= 70; size++) {
+    const edges = new Map<number, Uint8Array>()
     expect(toHex(rootFromNodes(size, nodeAt))).toBe(toHex(rootAt(LOG, size)))
     for (let index = 0; index < size; index++) {
       const asked: string[] = []
@@ -48,6 +49,7 @@ test('nodes give the path and the root that the whole log gives, at every size a
         return nodeAt(level, at)
       })
       expect(hexes(path)).toEqual(hexes(pathAt(LOG, index, size)))
+      expect(pathFromNodes(index, size, nodeAt, keccak256, edges)).toEqual(path)
       expect(placesOfPath(index, size).map(({ level, index: at }) => `${level}/${at}`)).toEqual(asked)
     }
   }
