@@ -1,6 +1,6 @@
 import { defineConfig, type ViteUserConfig } from 'vitest/config'
 
-/** `unit` lives beside the files; `integration` needs a chain, a database or two roles; `night` is the long tier. */
+/** `unit` lives beside the files; `services` needs a database or several roles; `integration` needs compiled contracts too; `night` is the long tier. */
 const config: ViteUserConfig = defineConfig({
   test: {
     projects: [
@@ -13,8 +13,18 @@ const config: ViteUserConfig = defineConfig({
       },
       {
         test: {
+          name: 'services',
+          include: ['test/services/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          maxWorkers: 2,
+        },
+      },
+      {
+        test: {
           name: 'integration',
           include: ['test/**/*.test.ts'],
+          exclude: ['test/services/**'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           // Much of it waits: two files at once, each on ports of its own.

@@ -40,6 +40,7 @@ const sources = async (): Promise<Result[]> => [
   ]),
   await check('contract lint', bin('solhint'), ['--max-warnings', '0', 'contracts/**/*.sol']),
   await vitest('unit tests', 'unit'),
+  await vitest('services', 'services'),
 ]
 const inLanes = (await Promise.all([contracts(), sources()])).flat()
 isAlone = true

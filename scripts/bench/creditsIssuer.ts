@@ -30,7 +30,7 @@ import { PaymentMemory } from '../../offchain/issuer/paymentMemory.ts'
 import type { IssuerPorts } from '../../offchain/issuer/ports.ts'
 import { createIssuerStore } from '../../offchain/issuer/postgresStore.ts'
 import { connectWitness } from '../../offchain/issuer/witness.ts'
-import { DOMAIN, makeKeyset, StagedChain, until } from '../../test/integration/issuerStage.ts'
+import { DOMAIN, makeKeyset, StagedChain, until } from '../../test/support/issuerStage.ts'
 import { SILENT } from '../../test/support/postgres.ts'
 
 /** What the load is made for. `secretKeys` let it make credits without buying them: the issuer cannot tell. */

@@ -22,7 +22,7 @@ import { parseKeyConfigList } from '#protocol/sealing/keyConfig.ts'
 import { type SealedWholeRequest, sealWholeRequest } from '#protocol/sealing/wholeExchange.ts'
 import { hashCapture, hashReserve } from '#protocol/wire/issuerApi.ts'
 import { toJson } from '#protocol/wire/json.ts'
-import { DOMAIN } from '../../test/integration/issuerStage.ts'
+import { DOMAIN } from '../../test/support/issuerStage.ts'
 import type { BenchedIssuer } from './creditsIssuer.ts'
 
 export type PreparedPayment = {

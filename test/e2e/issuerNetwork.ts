@@ -34,7 +34,7 @@ import {
   REPOSITORY,
 } from '../../scripts/local/contracts.ts'
 import { type Child, isReady, Processes, waitFor } from '../../scripts/local/processes.ts'
-import type { IssuerCalls } from '../integration/issuerWallet.ts'
+import type { IssuerCalls } from '../support/issuerWallet.ts'
 import { freePort, SILENT, startPostgres, type TestPostgres } from '../support/postgres.ts'
 
 const MNEMONIC = 'test test test test test test test test test test test junk'

@@ -5,8 +5,8 @@ import { totalUnits } from '#protocol/credits/amounts.ts'
 import { IssueAnswerSchema, IssuerKeysetsSchema } from '#protocol/wire/issuerApi.ts'
 import type { IssuerClient } from '../../gateway/issuerClient.ts'
 import { waitFor } from '../../scripts/local/processes.ts'
-import { copyDatabase } from '../integration/issuerStage.ts'
-import { type Paid, restore, TestWallet, type WalletCredit } from '../integration/issuerWallet.ts'
+import { copyDatabase } from '../support/issuerStage.ts'
+import { type Paid, restore, TestWallet, type WalletCredit } from '../support/issuerWallet.ts'
 import { type IssuerNetwork, type IssuerProcess, startIssuerNetwork } from './issuerNetwork.ts'
 
 const DEPOSIT = 1_000_000n

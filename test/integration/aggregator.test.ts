@@ -27,11 +27,11 @@ import {
 import { ingest } from '../../offchain/aggregator/ingest.ts'
 import { MIGRATIONS } from '../../offchain/aggregator/migrations.ts'
 import { createSettlementStore } from '../../offchain/aggregator/postgresSettlement.ts'
+import { Process, type ProcessOptions, until } from '../support/aggregatorProcess.ts'
 import { deployLocal, type LocalChain, registerTestEnclave } from '../support/chain.ts'
 import { clearForGateway } from '../support/credits.ts'
 import { SILENT, startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { TestLog } from '../support/testLog.ts'
-import { Process, type ProcessOptions, until } from './aggregatorProcess.ts'
 
 const SETTLED = 2
 

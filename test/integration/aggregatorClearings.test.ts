@@ -33,11 +33,11 @@ import { OperatorAgent } from '../../offchain/operator/agent.ts'
 import { readCleared } from '../../offchain/operator/cleared.ts'
 import { connectGateway } from '../../offchain/operator/peers.ts'
 import { connectRegistry } from '../../offchain/operator/registration.ts'
+import { Process, type ProcessOptions, until } from '../support/aggregatorProcess.ts'
 import { deployLocal, type LocalChain, registerTestEnclave } from '../support/chain.ts'
 import { depositCredits, openTestKeyset } from '../support/credits.ts'
 import { SILENT, startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { TEST_FEE, TestLog } from '../support/testLog.ts'
-import { Process, type ProcessOptions, until } from './aggregatorProcess.ts'
 
 const DEPOSITED_UNITS = 1_000_000n
 const ISSUER_KEY = new Uint8Array(32).fill(0x77)

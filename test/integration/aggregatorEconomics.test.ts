@@ -8,11 +8,11 @@ import { enclaveOfKey } from '#protocol/receipt/head.ts'
 import { connectEndpoints } from '../../offchain/aggregator/chainAccess.ts'
 import type { SettlePolicy } from '../../offchain/aggregator/config.ts'
 import { readSettlerFee } from '../../offchain/aggregator/settlerLedger.ts'
+import { Process, type ProcessOptions, until } from '../support/aggregatorProcess.ts'
 import { deployLocal, type LocalChain, registerTestEnclave, type TestAccount } from '../support/chain.ts'
 import { depositCredits, openTestKeyset } from '../support/credits.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { TestLog } from '../support/testLog.ts'
-import { Process, type ProcessOptions, until } from './aggregatorProcess.ts'
 
 const ISSUER_KEY = new Uint8Array(32).fill(0x77)
 

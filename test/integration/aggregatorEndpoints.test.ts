@@ -3,11 +3,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { receiptSettlementAbi } from '#chain/generated/abis.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { connectEndpoints } from '../../offchain/aggregator/chainAccess.ts'
+import { Process, type ProcessOptions, until } from '../support/aggregatorProcess.ts'
 import { deployLocal, type LocalChain, registerTestEnclave } from '../support/chain.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { HONEST, type Meddle, type RpcProxy, startRpcProxy } from '../support/rpcProxy.ts'
 import { TestLog } from '../support/testLog.ts'
-import { Process, type ProcessOptions, until } from './aggregatorProcess.ts'
 
 let chain: LocalChain
 let postgres: TestPostgres

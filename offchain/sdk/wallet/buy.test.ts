@@ -1,4 +1,4 @@
-/** Buying to the end and by itself: pauses, refusals, limits. Crashes at every step: test/integration/walletCrashes.test.ts. @module */
+/** Buying to the end and by itself: pauses, refusals, limits. Crashes at every step: test/services/walletCrashes.test.ts. @module */
 import { beforeEach, describe, expect, it } from 'vitest'
 import { VaultError } from '#chain/vaultErrors.ts'
 import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'

@@ -10,8 +10,7 @@ import { IssuerKeysetsSchema } from '#protocol/wire/issuerApi.ts'
 import type { HandoverTaker } from '../../offchain/issuer/handoverTaker.ts'
 import type { Standby } from '../../offchain/issuer/issuer.ts'
 import type { SecretKeyset } from '../../offchain/issuer/keysetKeys.ts'
-import { SILENT, startPostgres, type TestPostgres } from '../support/postgres.ts'
-import { bootIssuerEnclave, giverOf, idOf, register, serveEnclave, takerOf } from './issuerEnclave.ts'
+import { bootIssuerEnclave, giverOf, idOf, register, serveEnclave, takerOf } from '../support/issuerEnclave.ts'
 import {
   copyDatabase,
   DOMAIN,
@@ -23,8 +22,9 @@ import {
   Stages,
   until,
   untilOpen,
-} from './issuerStage.ts'
-import { type Paid, restore, TestGateway, TestWallet, type WalletCredit } from './issuerWallet.ts'
+} from '../support/issuerStage.ts'
+import { type Paid, restore, TestGateway, TestWallet, type WalletCredit } from '../support/issuerWallet.ts'
+import { SILENT, startPostgres, type TestPostgres } from '../support/postgres.ts'
 
 const DEPOSIT = 1_000_000n
 const FEE = 992n

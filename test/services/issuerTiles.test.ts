@@ -19,9 +19,9 @@ import {
 import { decodeEntry } from '../../offchain/issuer/entry.ts'
 import type { SecretKeyset } from '../../offchain/issuer/keysetKeys.ts'
 import { createIssuerStore } from '../../offchain/issuer/postgresStore.ts'
+import { DOMAIN, makeKeyset, makeSigners, type Stage, type StagedIssuer, Stages } from '../support/issuerStage.ts'
+import { locate, type Paid, restore, TestGateway, TestWallet, type WalletCredit } from '../support/issuerWallet.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
-import { DOMAIN, makeKeyset, makeSigners, type Stage, type StagedIssuer, Stages } from './issuerStage.ts'
-import { locate, type Paid, restore, TestGateway, TestWallet, type WalletCredit } from './issuerWallet.ts'
 
 const DEPOSIT = 1_000_000n
 const OTHER_KEYSET: Hex = `0x${'0e'.repeat(32)}`

@@ -7,9 +7,17 @@ import { totalUnits } from '#protocol/credits/amounts.ts'
 import { IssueAnswerSchema } from '#protocol/wire/issuerApi.ts'
 import type { SecretKeyset } from '../../offchain/issuer/keysetKeys.ts'
 import type { IssuerStore, LogWriter } from '../../offchain/issuer/store.ts'
+import {
+  copyDatabase,
+  makeKeyset,
+  makeSigners,
+  type Stage,
+  type StagedIssuer,
+  Stages,
+  until,
+} from '../support/issuerStage.ts'
+import { type Paid, restore, TestGateway, TestWallet, type WalletCredit } from '../support/issuerWallet.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
-import { copyDatabase, makeKeyset, makeSigners, type Stage, type StagedIssuer, Stages, until } from './issuerStage.ts'
-import { type Paid, restore, TestGateway, TestWallet, type WalletCredit } from './issuerWallet.ts'
 
 const DEPOSIT = 1_000_000n
 const FEE = 992n

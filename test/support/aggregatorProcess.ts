@@ -18,9 +18,9 @@ import { Prover, settledLeafOf } from '../../offchain/aggregator/proofs.ts'
 import { createProofStore } from '../../offchain/aggregator/proofsStore.ts'
 import { type LoopHealth, SettleLoop } from '../../offchain/aggregator/settleLoop.ts'
 import type { SettlementStore } from '../../offchain/aggregator/store.ts'
-import type { LocalChain, TestAccount } from '../support/chain.ts'
-import { SILENT } from '../support/postgres.ts'
-import type { TestLog } from '../support/testLog.ts'
+import type { LocalChain, TestAccount } from './chain.ts'
+import { SILENT } from './postgres.ts'
+import type { TestLog } from './testLog.ts'
 
 export type ProcessOptions = {
   readonly policy?: Partial<SettlePolicy>

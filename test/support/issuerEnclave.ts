@@ -16,8 +16,8 @@ import { type HandoverRequest, hashHandover } from '#protocol/wire/handoverApi.t
 import { createHandover, type HandoverOptions } from '../../offchain/issuer/handover.ts'
 import { HandoverTaker, type TakerOptions } from '../../offchain/issuer/handoverTaker.ts'
 import { ownMeasurement } from '../../offchain/issuer/peerEnclave.ts'
-import { SILENT } from '../support/postgres.ts'
 import { DOMAIN, type StagedChain, type StagedIssuer } from './issuerStage.ts'
+import { SILENT } from './postgres.ts'
 
 export const SUITES: ReturnType<typeof createNodeSuites> = createNodeSuites()
 export const ROOT: DevelopmentRoot = createDevelopmentRoot(Math.floor(Date.now() / 1000))

@@ -24,8 +24,8 @@ import {
   SUITES,
   serveEnclave,
   takerOf,
-} from './issuerEnclave.ts'
-import { DOMAIN, makeKeyset, StagedChain, type StagedIssuer, until } from './issuerStage.ts'
+} from '../support/issuerEnclave.ts'
+import { DOMAIN, makeKeyset, StagedChain, type StagedIssuer, until } from '../support/issuerStage.ts'
 
 let giver: Enclave
 let keyset: SecretKeyset

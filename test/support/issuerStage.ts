@@ -26,7 +26,7 @@ import type { IssuerKeyset, IssuerPorts } from '../../offchain/issuer/ports.ts'
 import { createIssuerStore } from '../../offchain/issuer/postgresStore.ts'
 import type { IssuerStore } from '../../offchain/issuer/store.ts'
 import { connectWitness } from '../../offchain/issuer/witness.ts'
-import { SILENT, type TestPostgres } from '../support/postgres.ts'
+import { SILENT, type TestPostgres } from './postgres.ts'
 
 export const VAULT: Hex = `0x${'7a'.repeat(20)}`
 export const DOMAIN: SettlementDomain & { readonly vault: Hex } = {

@@ -11,9 +11,9 @@ import { hashClearing } from '#protocol/receipt/clearing.ts'
 import { recoverSigner } from '#protocol/receipt/head.ts'
 import { IssueAnswerSchema, IssuerKeysetsSchema } from '#protocol/wire/issuerApi.ts'
 import type { SecretKeyset } from '../../offchain/issuer/keysetKeys.ts'
+import { DOMAIN, makeKeyset, makeSigners, Stages, until } from '../support/issuerStage.ts'
+import { restore, TestGateway, TestWallet, type WalletCredit } from '../support/issuerWallet.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
-import { DOMAIN, makeKeyset, makeSigners, Stages, until } from './issuerStage.ts'
-import { restore, TestGateway, TestWallet, type WalletCredit } from './issuerWallet.ts'
 
 const random = (length: number) => crypto.getRandomValues(new Uint8Array(length))
 const DEPOSIT = 1_000_000n
