@@ -26,7 +26,10 @@ export type FollowerPorts = {
   readonly depth?: { readonly safe: number; readonly final: number } | undefined
 }
 
-/** Reads the next blocks. Answers whether there was anything to read, so that a caller can go on until there is not. */
+/**
+ * Reads the next blocks. Answers whether there was anything to read, so that a caller can go on until there is not. Throws what the chain throws, and
+ * `AppError` (`RPC_DISAGREES`) for blocks that do not follow one another.
+ */
 export async function follow(ports: FollowerPorts): Promise<boolean> {
   const { chain, store, fromBlock } = ports
   const cursor = await store.readCursor()
@@ -40,7 +43,9 @@ export async function follow(ports: FollowerPorts): Promise<boolean> {
   const parent = from - 1n === cursor?.block ? cursor.hash : undefined
   const read = isOld ? await readRange(chain, from, newest) : await readNewest(chain, from, newest, parent)
   // Read while blocks were reorganised, or from a node that is behind: what was read may be of another chain, or not all.
-  if (read === undefined || (await chain.readBlock(read.last.number))?.hash !== read.last.hash) return true
+  if (read === undefined || (await chain.readBlock(read.last.number))?.hash !== read.last.hash) {
+    throw new AppError('RPC_DISAGREES', 'the blocks that were read are not one chain', { retryable: true })
+  }
   const { last } = read
   const events = await readEvents(chain, read.transactions)
   const final = await finalBlock(ports, newest, last)

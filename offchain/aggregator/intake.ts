@@ -1,8 +1,12 @@
-/** Bounds what is taken in at once, and tidies up behind it. @module */
+/** Bounds what is taken in at once, and tidies up behind it when there is time. @module */
 import { errorFields, type Logger } from '#node/log.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import type { HeadDelivery } from '#protocol/wire/aggregatorApi.ts'
 import { type Ingested, type IngestPorts, ingest } from './ingest.ts'
+
+/** What can wait, waits for a pause between deliveries, but no longer than this: proofs cost more until it is done. */
+const PAUSE_AWAITED_MS_MAX = 10_000
+const PAUSE_LOOK_MS = 50
 
 export class Intake {
   readonly #ports: IngestPorts
@@ -41,14 +45,22 @@ export class Intake {
     const result = await ingest(this.#ports, delivery)
     const { enclave } = delivery.head
     if (result.ok && !this.#isStopping && !this.#merging.has(enclave)) {
-      const merge = this.#ports.store
-        .mergeRuns(enclave)
+      const merge = this.#pause()
+        .then(() => this.#ports.store.mergeRuns(enclave))
         // Many small runs make lookups slower, never wrong: the next delivery tries again.
         .catch((error: unknown) => this.#log.warn('merge failed', { enclave, ...errorFields(error) }))
         .finally(() => this.#merging.delete(enclave))
       this.#merging.set(enclave, merge)
     }
     return result
+  }
+
+  /** Resolves when no delivery is under way, or has not for too long. */
+  async #pause(): Promise<void> {
+    const deadline = performance.now() + PAUSE_AWAITED_MS_MAX
+    do {
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_LOOK_MS))
+    } while (this.#openBytes > 0 && !this.#isStopping && performance.now() < deadline)
   }
 
   /** Takes nothing new and waits for the merges under way. Deliveries under way are the server's to wait for. */

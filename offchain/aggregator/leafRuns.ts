@@ -2,20 +2,21 @@
  * Leaf runs: how a log's leaves are stored, and found by their hash until the index of all leaves has them (proofsIndex.ts).
  *
  * A run is a stretch of one log: its leaves, 32 bytes each, and beside them an index of 8 bytes a leaf, sorted by the leaf's first
- * four bytes. A run is written per delivery, and small neighbours are merged later, so a lookup touches few rows and an ingest
- * writes one. Leaves are hashes, hence evenly spread: where in the index one must be follows from its prefix.
+ * four bytes. A delivery writes one run, a large one several, and small neighbours are merged later, so a lookup touches few rows.
+ * Leaves are hashes, hence evenly spread: where in the index one must be follows from its prefix.
  *
  *   entry = first 4 bytes of the leaf || offset in the run (4 bytes, big-endian)
  * @module
  */
 import { equalBytes } from '#protocol/bytes.ts'
 
-/** Leaves in one run. Keeps prefix and offset together below 2^53, so that they sort as numbers. */
-export const RUN_LEAVES_MAX = 1_048_576
+/** Leaves in one run: 2 MiB, which the database's client doubles on its way. */
+export const RUN_LEAVES_MAX = 65_536
 /** A lookup's answer reaches this many neighbours at once. */
 const MERGE_WIDTH = 8
 const LEAF_BYTES = 32
 const ENTRY_BYTES = 8
+/** Keeps prefix and offset together below 2^53, so that they sort as numbers. */
 const OFFSET_BOUND = 2 ** 20
 
 /** The index of a run's leaves. */

@@ -7,7 +7,7 @@ import { type Keccak256, keccak256 } from '#protocol/hash.ts'
 import type { LogEdge } from '#protocol/log/edge.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import { toJson } from '#protocol/wire/json.ts'
-import { buildLeafIndex, planMerge } from './leafRuns.ts'
+import { buildLeafIndex, planMerge, RUN_LEAVES_MAX } from './leafRuns.ts'
 import { findCandidates } from './proofsIndex.ts'
 import type { LogRole } from './standing.ts'
 import type { Evidence, LeafPlace, LockedLog, LogStore } from './store.ts'
@@ -15,6 +15,7 @@ import { catchUp } from './tilesCatchUp.ts'
 import { type Querier, readLeaves } from './tilesStore.ts'
 
 const NODE_BYTES = 32
+const RUN_BYTES_MAX = RUN_LEAVES_MAX * NODE_BYTES
 
 export type HeadRow = {
   enclave: Uint8Array
@@ -102,9 +103,13 @@ function lockedLog(
     },
     readLeaves: (from, to) => readLeaves(query, id, from, to),
     async append(leaves, edge, head) {
-      await query`
-        insert into leaf_runs (enclave, start, count, leaves, leaf_index)
-        values (${id}, ${row.size}, ${leaves.length / NODE_BYTES}, ${leaves}, ${buildLeafIndex(leaves)})`
+      for (let from = 0; from < leaves.length; from += RUN_BYTES_MAX) {
+        const run = leaves.subarray(from, from + RUN_BYTES_MAX)
+        const start = row.size + from / NODE_BYTES
+        await query`
+          insert into leaf_runs (enclave, start, count, leaves, leaf_index)
+          values (${id}, ${start}, ${run.length / NODE_BYTES}, ${run}, ${buildLeafIndex(run)})`
+      }
       await query`update logs set size = ${edge.size}, edge = ${joinNodes(edge)} where enclave = ${id}`
       await insertHead(query, id, head)
     },

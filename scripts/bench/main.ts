@@ -5,6 +5,7 @@ import { measureCredits } from './credits.ts'
 import { measureCreditsClient } from './creditsClient.ts'
 import { measureEndToEnd } from './e2e.ts'
 import { measureGas } from './gas.ts'
+import { measureIngest } from './ingest.ts'
 import { measureLog } from './log.ts'
 import { measureProofs } from './proofs.ts'
 import { measureRelay } from './relay.ts'
@@ -16,6 +17,7 @@ const root = new URL('../../', import.meta.url)
 const rows = [
   ...(await measureGas()),
   ...(await measureLog()),
+  ...(await measureIngest()),
   ...(await measureProofs()),
   ...(await measureSealing()),
   ...(await measureEndToEnd()),
