@@ -47,22 +47,23 @@ export async function follow(ports: FollowerPorts): Promise<boolean> {
     throw new AppError('RPC_DISAGREES', 'the blocks that were read are not one chain', { retryable: true })
   }
   const { last } = read
-  const events = await readEvents(chain, read.transactions)
+  const events = await readEvents(chain, read, from)
   const final = await finalBlock(ports, newest, last)
   const next = { block: last.number, hash: last.hash, finalBlock: final.number, finalHash: final.hash }
   await store.record(cursor, next, from, events)
   return true
 }
 
-/** Transactions that settled something, and the block up to which these are all. */
-type ReadBlocks = { readonly last: BlockId; readonly transactions: readonly Hex[] }
+/** Transactions that settled something, with the hash of their block where it is known, and the block up to which these are all. */
+type ReadBlocks = { readonly last: BlockId; readonly transactions: readonly FoundTransaction[] }
+type FoundTransaction = { readonly transaction: Hex; readonly blockHash?: Hex }
 
 /** Blocks that are old, many at once. */
 async function readRange(chain: SettlementChain, from: bigint, newest: BlockId): Promise<ReadBlocks | undefined> {
   const until = newest.number - NEWEST_BLOCKS
   const to = from + BLOCKS_MAX - 1n < until ? from + BLOCKS_MAX - 1n : until
   const [last, transactions] = await Promise.all([chain.readBlock(to), chain.readSettleTransactions(from, to)])
-  return last && { last, transactions }
+  return last && { last, transactions: transactions.map((transaction) => ({ transaction })) }
 }
 
 /** The blocks from `from` to `newest`, if they are one chain that follows the block `parent`. */
@@ -80,8 +81,12 @@ async function readNewest(
     before = block.hash
   }
   const hashes = [...older, newest].flatMap((block) => block?.hash ?? [])
-  const transactions = await Promise.all(hashes.map((hash) => chain.readSettleTransactionsOf(hash)))
-  return { last: newest, transactions: transactions.flat() }
+  const found = await Promise.all(
+    hashes.map(async (blockHash) =>
+      (await chain.readSettleTransactionsOf(blockHash)).map((transaction) => ({ transaction, blockHash })),
+    ),
+  )
+  return { last: newest, transactions: found.flat() }
 }
 
 /** The block after the last one that still is what was read. */
@@ -92,16 +97,23 @@ async function nextBlock(chain: SettlementChain, cursor: ChainCursor, fromBlock:
   return (await isSame(cursor.finalBlock, cursor.finalHash)) ? cursor.finalBlock + 1n : fromBlock
 }
 
-async function readEvents(chain: SettlementChain, transactions: readonly Hex[]): Promise<ChainEvents> {
+async function readEvents(
+  chain: SettlementChain,
+  { last, transactions }: ReadBlocks,
+  from: bigint,
+): Promise<ChainEvents> {
   const batches: SettledBatch[] = []
   const clearings: SettledClearing[] = []
-  for (const transaction of transactions) {
+  for (const { transaction, blockHash } of transactions) {
     const receipt = await chain.readReceipt(transaction)
-    // Going on without it would lose its batch for ever.
-    if (receipt === undefined) {
-      throw new AppError('RPC_DISAGREES', 'an RPC endpoint has no receipt for a transaction that another names', {
-        retryable: true,
-      })
+    // Going on without it would lose its batch for ever; with another branch's, it would stay for ever.
+    const isThere =
+      receipt !== undefined &&
+      (blockHash === undefined
+        ? from <= receipt.blockNumber && receipt.blockNumber <= last.number
+        : receipt.blockHash === blockHash)
+    if (!isThere) {
+      throw new AppError('RPC_DISAGREES', 'an RPC endpoint has not the receipt that a block names', { retryable: true })
     }
     const events = readSettlementEvents(receipt, chain.domain)
     batches.push(...events.batches)
