@@ -6,6 +6,7 @@ import { bootEnclave } from '#node/enclave/enclave.ts'
 import { createPublicApp } from '#node/enclave/publicApp.ts'
 import { ReceiptLog } from '#node/enclave/receiptLog.ts'
 import { errorFields } from '#node/log.ts'
+import { addCounter, addGauge } from '#node/metrics.ts'
 import { DRAIN_MS, runRole } from '#node/role.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { SEALED_SERVER_LIMITS } from '#node/sealing/openHttpRequest.ts'
@@ -19,7 +20,7 @@ import { openPayments } from './openPayments.ts'
 import { createReceiptIssuer } from './receiptIssuer.ts'
 import { createTarget } from './target.ts'
 
-await runRole('gateway', GatewayConfigSchema, async (config, log) => {
+await runRole('gateway', GatewayConfigSchema, async (config, log, metrics) => {
   const { chain, limits } = config
   const models = openModels(config.backends, config.prices)
   const suites = createNodeSuites()
@@ -51,6 +52,15 @@ await runRole('gateway', GatewayConfigSchema, async (config, log) => {
     },
     nowSeconds,
   })
+  const countRefused = addCounter(metrics, 'sealpath_gateway_refused_total', 'requests refused unread, by why', 'code')
+  const countFaults = addCounter(
+    metrics,
+    'sealpath_gateway_faults_total',
+    'answers that failed, by class of error',
+    'error',
+  )
+  addGauge(metrics, 'sealpath_gateway_open_answers', 'answers under way', () => target.openAnswers)
+  addGauge(metrics, 'sealpath_gateway_log_leaves', 'receipts of this enclave', () => receipts.size)
   const sealed = createSealedServer({
     keys: enclave.keys,
     suites,
@@ -66,8 +76,14 @@ await runRole('gateway', GatewayConfigSchema, async (config, log) => {
       messageBytesMax: Math.ceil(limits.requestBytesMax * 1.2) + 65_536,
     },
     shapeOf: target.shapeOf,
-    onRefused: (code) => log.warn('request refused', { code }),
-    onFault: (error) => log.warn('answer failed', errorFields(error)),
+    onRefused(code) {
+      countRefused(code)
+      log.warn('request refused', { code })
+    },
+    onFault(error) {
+      countFaults(errorFields(error).error)
+      log.warn('answer failed', errorFields(error))
+    },
   })
   const notReady = () => [
     ...(isDraining ? ['draining'] : []),

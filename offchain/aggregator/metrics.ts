@@ -1,5 +1,6 @@
 /** What an aggregator counts. Names and meanings: docs/spec.md section 8. @module */
-import { Counter, Gauge, type Registry } from 'prom-client'
+import { Counter, type Registry } from 'prom-client'
+import { addGauge } from '#node/metrics.ts'
 import type { AggregatorErrorCode } from '#protocol/wire/aggregatorApi.ts'
 import type { Intake } from './intake.ts'
 import type { SettleLoop } from './settleLoop.ts'
@@ -77,14 +78,7 @@ export function countAggregator(registry: Registry): AggregatorMetrics {
 /** What is read when somebody asks. */
 export function gaugeAggregator(registry: Registry, { intake, loops, logs, settlement }: AggregatorGauges): void {
   const gauge = (name: string, help: string, read: () => number | Promise<number>) =>
-    new Gauge({
-      name: `sealpath_aggregator_${name}`,
-      help,
-      registers: [registry],
-      async collect() {
-        this.set(await read())
-      },
-    })
+    addGauge(registry, `sealpath_aggregator_${name}`, help, read)
   gauge('open_bytes', 'bodies of deliveries under way', () => intake.openBytes)
   gauge('leading', 'sending accounts that this process leads', () => count(loops, ({ health }) => health.isLeader))
   gauge('failing', 'sending accounts whose last round broke off', () =>

@@ -8,6 +8,7 @@ import { bootEnclave } from '#node/enclave/enclave.ts'
 import { createPublicApp } from '#node/enclave/publicApp.ts'
 import { ReceiptLog } from '#node/enclave/receiptLog.ts'
 import { errorFields } from '#node/log.ts'
+import { addCounter, addGauge } from '#node/metrics.ts'
 import { DRAIN_MS, runRole } from '#node/role.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { SEALED_SERVER_LIMITS } from '#node/sealing/openHttpRequest.ts'
@@ -43,7 +44,7 @@ const SWEEP_MS = 1_000
 /** How often a standby asks for its keysets anew, though the writer is the same. */
 const HANDOVER_RENEW_MS = 60_000
 
-await runRole('issuer', IssuerConfigSchema, async (config, log) => {
+await runRole('issuer', IssuerConfigSchema, async (config, log, metrics) => {
   const { chain: contracts, limits } = config
   const domain = { chainId: contracts.chainId, vault: contracts.vault }
   const nowSeconds = () => Date.now() / 1000
@@ -125,7 +126,17 @@ await runRole('issuer', IssuerConfigSchema, async (config, log) => {
   }
   const keysetsToGive = () => [...secrets.values()]
   const handover = createHandover({ ...handing, successors: config.successors, keysets: keysetsToGive })
-  const onFault = (error: unknown) => log.warn('answer failed', errorFields(error))
+  const countRefused = addCounter(metrics, 'sealpath_issuer_refused_total', 'requests refused unread, by why', 'code')
+  const countFaults = addCounter(
+    metrics,
+    'sealpath_issuer_faults_total',
+    'answers that failed, by class of error',
+    'error',
+  )
+  const onFault = (error: unknown) => {
+    countFaults(errorFields(error).error)
+    log.warn('answer failed', errorFields(error))
+  }
   const sealed = createSealedServer({
     keys: enclave.keys,
     suites,
@@ -135,7 +146,10 @@ await runRole('issuer', IssuerConfigSchema, async (config, log) => {
     }),
     handle: createIssuerApp({ ports, store, handover, openMax: limits.openMax, onFault }),
     limits: { ...SEALED_SERVER_LIMITS, contentBytesMax: REQUEST_BYTES_MAX, messageBytesMax: 2 * REQUEST_BYTES_MAX },
-    onRefused: (code) => log.warn('request refused', { code }),
+    onRefused(code) {
+      countRefused(code)
+      log.warn('request refused', { code })
+    },
     onFault,
   })
   let isDraining = false
@@ -145,6 +159,8 @@ await runRole('issuer', IssuerConfigSchema, async (config, log) => {
     ...life.notReady(),
     ...(exits.isCurrent ? [] : ['exits cannot be read from the chain']),
   ]
+  addGauge(metrics, 'sealpath_issuer_keysets', 'keysets whose keys are here', () => keysets.size)
+  addGauge(metrics, 'sealpath_issuer_not_ready', 'reasons for not being ready', () => notReady().length)
   // An issuer hands its log to the witnesses itself: through the agent it hands over nothing.
   const noReceipts = new ReceiptLog({
     enclave: enclave.statement.enclave,

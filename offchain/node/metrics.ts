@@ -4,7 +4,7 @@
  * @module
  */
 import { Hono } from 'hono'
-import { collectDefaultMetrics, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import * as v from 'valibot'
 import type { Schema } from '#protocol/wire/json.ts'
 import { type RunningServer, type ServerAddress, startServer } from './server.ts'
@@ -27,6 +27,24 @@ export function createMetrics(role: string): Registry {
   registry.setDefaultLabels({ role })
   collectDefaultMetrics({ register: registry })
   return registry
+}
+
+/** A number that is read when somebody asks for metrics. */
+export function addGauge(registry: Registry, name: string, help: string, read: () => number | Promise<number>): void {
+  new Gauge({
+    name,
+    help,
+    registers: [registry],
+    async collect() {
+      this.set(await read())
+    },
+  })
+}
+
+/** Counts by one label, whose values are ours and few. */
+export function addCounter(registry: Registry, name: string, help: string, label: string): (value: string) => void {
+  const counter = new Counter({ name, help, labelNames: [label], registers: [registry] })
+  return (value) => counter.inc({ [label]: value })
 }
 
 /** Serves `GET /metrics`. Throws `AppError` (`PORT_TAKEN`, `LISTEN_FAILED`). */

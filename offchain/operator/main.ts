@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { Hono } from 'hono'
 import { AppError } from '#node/appError.ts'
+import { addGauge } from '#node/metrics.ts'
 import { DRAIN_MS, runRole } from '#node/role.ts'
 import { addHealth, startServer } from '#node/server.ts'
 import type { Hex } from '#protocol/bytes.ts'
@@ -16,9 +17,13 @@ import { VaultDuty } from './vaultDuty.ts'
 /** Answers at the vault have a day: this is often enough. */
 const VAULT_POLL_MS = 15_000
 
-await runRole('operator', OperatorConfigSchema, async (config, log) => {
+await runRole('operator', OperatorConfigSchema, async (config, log, metrics) => {
   const access = await connectRegistry(config.rpcUrl, config.registry, readKey(config.accountKeyFile))
   const agent = new OperatorAgent(config, connectGateway(config.gatewayAgentUrl), access, log)
+  addGauge(metrics, 'sealpath_operator_reachable', '1 while the enclave answers', () =>
+    Number(agent.state.isGatewayReachable),
+  )
+  addGauge(metrics, 'sealpath_operator_registered', '1 while it is registered', () => Number(agent.state.isRegistered))
   const app = new Hono()
   addHealth(app, () => [
     ...(agent.state.isGatewayReachable ? [] : ['the enclave does not answer']),

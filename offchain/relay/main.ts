@@ -1,6 +1,6 @@
 /** Starts a relay. Configuration: config.ts. @module */
 import { setFlagsFromString } from 'node:v8'
-import { Counter, Gauge } from 'prom-client'
+import { addCounter, addGauge } from '#node/metrics.ts'
 import { runRole } from '#node/role.ts'
 import { startServer } from '#node/server.ts'
 import { createRelayApp, type RelayState } from './app.ts'
@@ -12,22 +12,14 @@ setFlagsFromString('--semi-space-growth-factor=1')
 
 await runRole('relay', RelayConfigSchema, async (config, log, metrics) => {
   const state: RelayState = { openRequests: 0, isDraining: false }
-  const registers = [metrics]
-  const requests = new Counter({
-    name: 'sealpath_relay_requests_total',
-    help: 'requests to gateways by what became of them',
-    labelNames: ['outcome'],
-    registers,
-  })
-  new Gauge({
-    name: 'sealpath_relay_open_requests',
-    help: 'requests under way',
-    registers,
-    collect() {
-      this.set(state.openRequests)
-    },
-  })
-  const app = createRelayApp(config, state, (outcome) => requests.inc({ outcome }))
+  const count = addCounter(
+    metrics,
+    'sealpath_relay_requests_total',
+    'requests to gateways by what became of them',
+    'outcome',
+  )
+  addGauge(metrics, 'sealpath_relay_open_requests', 'requests under way', () => state.openRequests)
+  const app = createRelayApp(config, state, count)
   const server = await startServer(app, config.listen, config.limits)
   log.info('listening', { url: server.url, gateways: config.gateways.length })
   return {

@@ -29,6 +29,7 @@ import { ENCLAVE_ROLE, type EnclaveRole, hashStatement } from '#protocol/evidenc
 import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
 import SealpathModule from '../../scripts/ignition/modules/Sealpath.ts'
 import TestTokenModule from '../../scripts/ignition/modules/TestToken.ts'
+import { startAnvil } from './anvil.ts'
 
 const TestVerifierModule = buildModule('TestVerifier', (m) => ({ verifier: m.contract('TestVerifier') }))
 
@@ -58,16 +59,18 @@ export type LocalChain = {
   close(): Promise<void>
 }
 
+export type TestNode = 'hardhat' | 'anvil'
+
 /**
  * Starts a chain of its own on a free port and deploys everything on it, with no delays and development evidence allowed. Its clock starts
- * at `initialDate` (ISO 8601), now unless told.
+ * at `initialDate` (ISO 8601), now unless told. The node is Hardhat's unless told.
  */
-export async function deployLocal(options: { readonly initialDate?: string } = {}): Promise<LocalChain> {
-  const { initialDate } = options
-  const override = initialDate === undefined ? {} : { initialDate }
-  const server = await network.createServer({ network: 'default', override }, '127.0.0.1')
-  const { port } = await server.listen()
-  const rpcUrl = `http://127.0.0.1:${port}`
+export async function deployLocal(
+  options: { readonly initialDate?: string; readonly node?: TestNode } = {},
+): Promise<LocalChain> {
+  const { initialDate, node } = options
+  const server = node === 'anvil' ? await serveAnvil(initialDate) : await serveHardhat(initialDate)
+  const { rpcUrl } = server
   const connection = await network.create({ network: 'localhost', override: { url: rpcUrl } })
   const account = (name: TestAccount) => mnemonicToAccount(MNEMONIC, { addressIndex: ACCOUNTS[name] })
   try {
@@ -94,6 +97,19 @@ export async function deployLocal(options: { readonly initialDate?: string } = {
     await server.close()
     throw error
   }
+}
+
+type NodeServer = { readonly rpcUrl: string; close(): Promise<void> }
+
+async function serveHardhat(initialDate: string | undefined): Promise<NodeServer> {
+  const override = initialDate === undefined ? {} : { initialDate }
+  const server = await network.createServer({ network: 'default', override }, '127.0.0.1')
+  const { port } = await server.listen()
+  return { rpcUrl: `http://127.0.0.1:${port}`, close: () => server.close() }
+}
+
+function serveAnvil(initialDate: string | undefined): Promise<NodeServer> {
+  return startAnvil(Math.floor((initialDate === undefined ? Date.now() : Date.parse(initialDate)) / 1_000))
 }
 
 async function deployContracts(
