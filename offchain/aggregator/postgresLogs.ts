@@ -70,6 +70,8 @@ export function headOfRow(row: HeadRow): EarningsHeadMessage {
 async function withLog<T>(sql: Sql, enclave: Hex, role: LogRole, work: (log: LockedLog) => Promise<T>): Promise<T> {
   const id = fromHex(enclave, 20)
   const box = await sql.begin(async (query) => {
+    // A process that hangs here must not keep others from this log.
+    await query`set local idle_in_transaction_session_timeout = '30s'`
     await query`insert into logs (enclave, role) values (${id}, ${role}) on conflict do nothing`
     const [row] = await query<{ size: bigint; edge: Uint8Array; is_ended: boolean }[]>`
       select size, edge, is_ended from logs where enclave = ${id} for update`

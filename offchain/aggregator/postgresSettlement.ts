@@ -93,9 +93,13 @@ export function createSettlementStore(sql: Sql): SettlementStore {
   }
 }
 
-/** Runs `work` only while the lease is still of its epoch: a holder that fell behind stores nothing more. */
+/**
+ * Runs `work` only while the lease is still of its epoch: a holder that fell behind stores nothing more. One that hangs in here holds the lease's row, so
+ * the database ends its transaction before the lease itself would end.
+ */
 async function fenced<T>(sql: Sql, { account, epoch }: Lease, work: (query: Query) => Promise<T>): Promise<T> {
   const box = await sql.begin(async (query) => {
+    await query`set local idle_in_transaction_session_timeout = '2s'`
     const held = await query`
       select 1 from leases where account = ${fromHex(account, 20)} and epoch = ${epoch} and ends_at > now() for share`
     if (held.length === 0) throw new LeaseLostError('another process sends for this account now')

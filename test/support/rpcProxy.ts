@@ -54,7 +54,11 @@ export async function startRpcProxy(target: string): Promise<RpcProxy> {
 
 /** Rejects with the endpoint's own error object, so that it can be passed on. */
 async function ask(target: string, message: Message): Promise<unknown> {
-  const response = await fetch(target, { method: 'POST', body: JSON.stringify({ jsonrpc: '2.0', ...message }) })
+  const response = await fetch(target, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ jsonrpc: '2.0', ...message }),
+  })
   const answer = (await response.json()) as { result?: unknown; error?: unknown }
   if (answer.error !== undefined) throw answer.error
   return answer.result

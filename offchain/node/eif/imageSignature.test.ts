@@ -98,7 +98,7 @@ describe('a signed image', () => {
           expect(error).toMatchObject({ code: 'BAD_SIGNATURE' })
         }
       }),
-      { numRuns: 300, seed: 19 },
+      { numRuns: 1_000, seed: 19 },
     )
   })
 

@@ -25,7 +25,6 @@ import {
   readCborMap,
   readCborTag,
   readCborUint,
-  skipCborItem,
 } from '#protocol/evidence/cbor.ts'
 import { EvidenceError } from '#protocol/evidence/evidenceError.ts'
 import { EifError } from './eifError.ts'
@@ -91,7 +90,7 @@ const COSE_SIGN1_TAG = 18
 /** The header label of the algorithm (RFC 9052 section 3.1). */
 const LABEL_ALGORITHM = 1
 
-/** COSE_Sign1 = [ protected: bstr .cbor { 1: algorithm }, unprotected: map, payload: bstr, signature: bstr ]. */
+/** COSE_Sign1 = [ protected: bstr .cbor { 1: algorithm }, unprotected: {}, payload: bstr, signature: bstr ]. */
 function parseCose(bytes: Uint8Array): {
   algorithm: number
   protectedHeader: Uint8Array
@@ -103,8 +102,8 @@ function parseCose(bytes: Uint8Array): {
     readCborTag(cursor, COSE_SIGN1_TAG)
     const strings: Uint8Array[] = []
     const count = readCborArray(cursor, (index) => {
-      if (index === 1) skipCborItem(cursor)
-      else strings.push(readView(cursor))
+      if (index !== 1) strings.push(readView(cursor))
+      else readCborMap(cursor, refuseUnprotected)
     })
     closeCbor(cursor)
     const [protectedHeader, payload, rs] = strings
@@ -113,6 +112,11 @@ function parseCose(bytes: Uint8Array): {
     }
     return { algorithm: readAlgorithm(protectedHeader), protectedHeader, payload, rs }
   })
+}
+
+/** What stands there is not signed. Builders leave it empty. */
+function refuseUnprotected(): never {
+  throw new EifError('BAD_SIGNATURE', 'expected no unprotected header')
 }
 
 /** The identifier in `{ 1: identifier }`; zero, which COSE reserves, for any other header. */
