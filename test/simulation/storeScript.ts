@@ -28,28 +28,29 @@ export type Stores = {
   setClock(ms: number): Promise<void>
 }
 
-export const STEP_KINDS = [
-  'deliver',
-  'noteHead',
-  'rollBack',
-  'contradict',
-  'clear',
-  'lease',
-  'release',
-  'ask',
-  'seal',
-  'sealAny',
-  'report',
-  'markEvidence',
-  'sign',
-  'submit',
-  'include',
-  'fail',
-  'settle',
-  'wait',
-] as const
+/** Kinds of steps, and how often each comes among a hundred or so. */
+export const STEP_WEIGHTS = {
+  deliver: 10,
+  noteHead: 3,
+  rollBack: 1,
+  contradict: 2,
+  clear: 12,
+  lease: 3,
+  release: 1,
+  ask: 2,
+  seal: 14,
+  sealAny: 4,
+  report: 3,
+  markEvidence: 1,
+  sign: 12,
+  submit: 8,
+  include: 12,
+  fail: 4,
+  settle: 12,
+  wait: 5,
+} as const
 
-export type ScriptStep = { readonly kind: (typeof STEP_KINDS)[number]; readonly a: number; readonly b: number }
+export type ScriptStep = { readonly kind: keyof typeof STEP_WEIGHTS; readonly a: number; readonly b: number }
 
 const START_MS = 1_800_000_000_000
 /** Between two steps, so that nothing happens at one time. */
@@ -60,13 +61,17 @@ const ACCOUNTS = 2
 const KEYSETS = 2
 const LEAF_BYTES = 32
 const DIFFERENCE_SHOWN = 200
+const WHOLE_LOOK_STEPS = 6
 
 /** Plays `steps` and answers what each of them, and what reading everything after it, was answered. */
 export async function playScript(stores: Stores, steps: readonly ScriptStep[]): Promise<string[]> {
   const player = new Player(stores)
   const answers: string[] = []
   await player.begin()
-  for (const step of steps) answers.push(`${step.kind} ${step.a} ${step.b}: ${await player.play(step)}`)
+  for (const [i, step] of steps.entries()) {
+    const isLookedAtWhole = i % WHOLE_LOOK_STEPS === 0 || i === steps.length - 1
+    answers.push(`${step.kind} ${step.a} ${step.b}: ${await player.play(step, isLookedAtWhole)}`)
+  }
   return answers
 }
 
@@ -104,9 +109,11 @@ class Player {
   async begin(): Promise<void> {
     await this.#stores.setClock(this.#now)
     await this.#stores.settlement.bindChain('a chain')
+    for (let account = 0; account < ACCOUNTS; account++) await this.#lease(account, 1)
   }
 
-  async play(step: ScriptStep): Promise<string> {
+  /** Does the step and reads what it may have changed; or everything there is. */
+  async play(step: ScriptStep, isLookedAtWhole: boolean): Promise<string> {
     this.#now += STEP_MS
     await this.#stores.setClock(this.#now)
     let answer: unknown
@@ -115,7 +122,7 @@ class Player {
     } catch (error) {
       answer = isNamed(error) ? error.name : 'refused'
     }
-    return textOf([answer, await this.#readAll()])
+    return textOf([answer, await this.#readTransactions(), isLookedAtWhole && (await this.#readRest())])
   }
 
   #do({ kind, a, b }: ScriptStep): Promise<unknown> {
@@ -232,23 +239,23 @@ class Player {
       heads,
       clearings: ids,
     } as const
-    return settlement.seal(this.#leaseOf(a), sealed)
+    return settlement.seal(await this.#leaseOf(a, b), sealed)
   }
 
   /** Something, free or not. */
-  #sealAny(a: number, b: number): Promise<unknown> {
+  async #sealAny(a: number, b: number): Promise<unknown> {
     const heads = this.#heads.filter((_, i) => i % 3 === b % 3).slice(-2)
     const distinct = heads.filter((head, i) => !heads.slice(0, i).some((other) => isSamePlace(head, other)))
     const clearings = [...new Set(this.#clearings.slice(-(b % 2)))]
     const sealed = { kind: 'settle', calldata: '0x00', gas: 8n, heads: distinct, clearings } as const
-    return this.#stores.settlement.seal(this.#leaseOf(a), sealed)
+    return this.#stores.settlement.seal(await this.#leaseOf(a, b), sealed)
   }
 
   async #report(a: number): Promise<unknown> {
     const [pending] = await this.#stores.settlement.readPendingEvidence()
     if (pending === undefined) return 'none'
     const sealed = { kind: 'report', calldata: pending.calldata, gas: 9n, evidence: pending.id } as const
-    return this.#stores.settlement.seal(this.#leaseOf(a), sealed)
+    return this.#stores.settlement.seal(await this.#leaseOf(a, 1), sealed)
   }
 
   async #markEvidence(a: number, b: number): Promise<unknown> {
@@ -262,7 +269,7 @@ class Player {
     const live = await settlement.readLive(accountOf(a))
     const transaction = live[b % Math.max(1, live.length)]
     if (transaction === undefined) return 'none'
-    const lease = this.#leaseOf(a)
+    const lease = await this.#leaseOf(a, b)
     const before = transaction.state
     const nonce = 'nonce' in before ? before.nonce : await settlement.nextNonce(accountOf(a))
     const attempts = 'attempts' in before ? before.attempts : []
@@ -358,19 +365,22 @@ class Player {
 
   // Reading
 
-  async #readAll(): Promise<unknown> {
-    const { logs, settlement } = this.#stores
-    const accounts = Array.from({ length: ACCOUNTS }, (_, i) => accountOf(i))
-    return [
-      await settlement.readPendingEvidence(),
-      await settlement.readCursor(),
-      await settlement.readSettlementTotals(),
-      await logs.readTotals(),
-      await Promise.all(accounts.map((account) => this.#readAccount(account))),
-      await Promise.all(Array.from({ length: ENCLAVES }, (_, n) => this.#readEnclave(n))),
-      await Promise.all(this.#batches.map(({ batch }) => settlement.readBatch(batch))),
-      [...(await this.#stores.proofs.readHeads(this.#batches.map(({ batch }) => batch)))],
-    ]
+  async #readTransactions(): Promise<unknown> {
+    const accounts = Array.from({ length: ACCOUNTS }, (_, i) => this.#readAccount(accountOf(i)))
+    return Promise.all([...accounts, this.#stores.settlement.readSettlementTotals()])
+  }
+
+  async #readRest(): Promise<unknown> {
+    const { logs, settlement, proofs } = this.#stores
+    const numbers = this.#batches.map(({ batch }) => batch)
+    return Promise.all([
+      settlement.readPendingEvidence(),
+      settlement.readCursor(),
+      logs.readTotals(),
+      ...Array.from({ length: ENCLAVES }, (_, n) => this.#readEnclave(n)),
+      ...numbers.map((batch) => settlement.readBatch(batch)),
+      proofs.readHeads(numbers).then((heads) => [...heads]),
+    ])
   }
 
   async #readAccount(account: Hex): Promise<unknown> {
@@ -403,7 +413,9 @@ class Player {
     ]
   }
 
-  #leaseOf(a: number): Lease {
+  /** Mostly renewed before it is used. */
+  async #leaseOf(a: number, b: number): Promise<Lease> {
+    if (b % 8 !== 0) await this.#lease(a, 1)
     return this.#leases.get(accountOf(a)) ?? { account: accountOf(a), epoch: 0n }
   }
 }
@@ -459,7 +471,9 @@ function headOf(n: number, size: number, fees: bigint): EarningsHeadMessage {
 }
 
 function textOf(value: unknown): string {
-  return JSON.stringify(value, (_key, entry: unknown) => {
+  return JSON.stringify(value, function (this: Readonly<Record<string, unknown>>, key) {
+    // Not what is handed in: a Buffer has made something else of itself by then.
+    const entry = this[key]
     if (typeof entry === 'bigint') return `${entry}n`
     if (entry instanceof Uint8Array) return toHex(entry)
     if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) return entry
