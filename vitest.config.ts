@@ -1,6 +1,11 @@
 import { defineConfig, type ViteUserConfig } from 'vitest/config'
 
-/** `unit` lives beside the files; `services` needs a database or several roles; `integration` needs compiled contracts too; `night` is the long tier. */
+/**
+ * `unit` lives beside the files; `services` needs a database or several roles; `integration` needs compiled contracts too; `faults` kills
+ * processes and databases at exact points and wants the machine for itself; `night` is the long tier.
+ */
+const FAULTS = ['test/e2e/creditFaults.test.ts', 'test/e2e/aggregatorKills.test.ts']
+
 const config: ViteUserConfig = defineConfig({
   test: {
     projects: [
@@ -24,11 +29,20 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: 'integration',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/services/**'],
+          exclude: ['test/services/**', ...FAULTS],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           // Much of it waits: two files at once, each on ports of its own.
           maxWorkers: 2,
+        },
+      },
+      {
+        test: {
+          name: 'faults',
+          include: FAULTS,
+          testTimeout: 120_000,
+          hookTimeout: 240_000,
+          fileParallelism: false,
         },
       },
       {

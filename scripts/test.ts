@@ -47,6 +47,7 @@ isAlone = true
 const results: Result[] = [
   ...inLanes,
   await vitest('integration tests', 'integration'),
+  await vitest('faults', 'faults'),
   ...(isNight ? [await vitest('night tests', 'night')] : []),
 ]
 rmSync(folder, { recursive: true, force: true })

@@ -18,13 +18,19 @@ const UNIT = 1_000_000_000_000n
 
 export type LocalWallet = WalletClient<Transport, Chain, Account>
 
+/** Two builds at once take the file away that each of them writes its cache to; nothing else is wrong then. */
+const CACHE_TAKEN = 'compile-cache.json.tmp not found'
+const BUILDS_MAX = 5
+
 /** Hardhat compiles only what changed. Throws `StartError`. */
 export function compileContracts(): void {
-  const result = spawnSync(process.execPath, [hardhatCli(), 'build', '--quiet', '--no-tests'], {
-    cwd: REPOSITORY,
-    encoding: 'utf8',
-  })
-  if (result.status !== 0) throw new StartError(`the contracts do not compile: ${firstError(result.stderr)}`)
+  const args = [hardhatCli(), 'build', '--quiet', '--no-tests']
+  for (let builds = 1; ; builds++) {
+    const { status, stderr } = spawnSync(process.execPath, args, { cwd: REPOSITORY, encoding: 'utf8' })
+    if (status === 0) return
+    if (builds < BUILDS_MAX && stderr.includes(CACHE_TAKEN)) continue
+    throw new StartError(`the contracts do not compile: ${firstError(stderr)}`)
+  }
 }
 
 /** Runs the deployment as a person would. Throws `StartError`. */

@@ -224,6 +224,7 @@ describe('two runs with the buyers swapped', () => {
       for (const who of ['relay', 'gateway', 'issuer', 'chain'] as const)
         expect(b[who], `${who}, ${phase}`).toEqual(a[who])
     }
+    expect(JSON.stringify(shapeOf('spending', first.spending).relay)).toContain('cells of a class')
   })
 
   it('and within one run one payer looks like the other', () => {
