@@ -47,7 +47,7 @@ isAlone = true
 const results: Result[] = [
   ...inLanes,
   await vitest('integration tests', 'integration'),
-  await faults(),
+  await vitest('faults', 'faults'),
   ...(isNight ? [await vitest('night tests', 'night')] : []),
 ]
 rmSync(folder, { recursive: true, force: true })
@@ -67,15 +67,6 @@ async function vitest(name: string, project: string): Promise<Result> {
   // A run that fails without a failed test (a file that does not load, an unhandled rejection) is a failure all the same.
   const failed = counts.failed === 0 && status !== 0 ? 1 : counts.failed
   return { name, passed: counts.passed, failed, seconds }
-}
-
-/**
- * Killed processes and databases come back when the machine lets them: on a slow one a take-over may miss its deadline. What fails twice is wrong; that
- * it failed once stays in the output.
- */
-async function faults(): Promise<Result> {
-  const first = await vitest('faults', 'faults')
-  return first.failed === 0 ? first : vitest('faults, again', 'faults')
 }
 
 function readCounts(file: string): { passed: number; failed: number } {

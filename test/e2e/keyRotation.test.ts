@@ -53,7 +53,7 @@ it('no request fails while gateway and issuer change their keys, and none after 
   // This one still holds keys that open nothing any more, of the gateway and of the issuer.
   await ask(idle)
   expect(steps.filter(({ kind }) => kind === 'receipt-verified')).toHaveLength(answers + 3)
-}, 400_000)
+}, 180_000)
 
 it('what is served afterwards is bound by the enclave’s announcement, and changed by one bit by nothing', async () => {
   for (const role of ROLES) {
