@@ -23,9 +23,9 @@ import { advanceExits, startExits } from '../../offchain/sdk/wallet/exit.ts'
 import { restoreWallet } from '../../offchain/sdk/wallet/restore.ts'
 import { Wallet } from '../../offchain/sdk/wallet/wallet.ts'
 import { type Bought, createMemoryStore } from '../../scripts/local/credits.ts'
-import { DEMO_MODEL } from '../../scripts/local/demoPrices.ts'
 import { type AccountName, type LocalNetwork, startLocalNetwork } from '../../scripts/local/network.ts'
 import { waitFor } from '../../scripts/local/processes.ts'
+import { type ModelServer, startModelServer, TEST_MODEL } from '../support/modelServer.ts'
 import { type Exchange, openRecordingProxy, type RecordingProxy } from '../support/recordingProxy.ts'
 import {
   bytesOf,
@@ -41,6 +41,9 @@ import {
 const PRELOAD = fileURLToPath(new URL('../support/recordRole.ts', import.meta.url))
 const QUESTION = 'Who can read my prompt?'
 const KIB = 1_024
+/** An answer that takes so long is of the same class of length, 1.6 to 3.2 s, however busy the machine is. */
+const ANSWER_MS = 2_000
+const WORDS_BEFORE_PAUSE = 4
 
 /** What each could write down in one phase of a run. */
 type View = {
@@ -51,13 +54,16 @@ type View = {
 }
 type Run = Record<'purchases' | 'spending' | 'others' | 'spendingAgain', View>
 
+let model: ModelServer
 let network: LocalNetwork
 let relay: RecordingProxy
 let runs: readonly [Run, Run]
 
 beforeAll(async () => {
+  model = await startModelServer()
   network = await startLocalNetwork({
     port: 22_545,
+    upstream: { url: model.url, models: [TEST_MODEL] },
     preload: PRELOAD,
     onCrash: (error) => {
       throw error
@@ -72,6 +78,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await relay?.close()
   await network?.stop()
+  await model?.close()
 }, 60_000)
 
 /** Two accounts buy; the first one's wallet pays, then the second's; one restores, the other exits; the first pays again. */
@@ -101,7 +108,9 @@ async function ask(wallet: Wallet): Promise<void> {
     registry: network.deployment().registry,
     wallet,
   })
-  const body = { model: DEMO_MODEL, temperature: 0, messages: [{ role: 'user', content: QUESTION }], max_tokens: 64 }
+  const body = { model: TEST_MODEL, temperature: 0, messages: [{ role: 'user', content: QUESTION }], max_tokens: 64 }
+  const { reached, goOn } = model.pauseAfter(WORDS_BEFORE_PAUSE)
+  void reached.then(() => setTimeout(goOn, ANSWER_MS))
   const response = await sealed.fetch(`${sealed.baseURL}/chat/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -224,7 +233,6 @@ describe('two runs with the buyers swapped', () => {
       for (const who of ['relay', 'gateway', 'issuer', 'chain'] as const)
         expect(b[who], `${who}, ${phase}`).toEqual(a[who])
     }
-    expect(JSON.stringify(shapeOf('spending', first.spending).relay)).toContain('cells of a class')
   })
 
   it('and within one run one payer looks like the other', () => {
@@ -286,7 +294,7 @@ describe('what is held from before', () => {
     for (const { spending, spendingAgain } of runs) {
       const payments = spending.issuer.flatMap((entry) => (entry.kind === 'payment' ? [bytesOf(entry.plaintext)] : []))
       const gateways = payments.map((payment) => decoded(decodePayment(payment).enclave))
-      const known = [...publicValues(), ...gateways, ...[QUESTION, DEMO_MODEL].map((text) => Buffer.from(text))]
+      const known = [...publicValues(), ...gateways, ...[QUESTION, TEST_MODEL].map((text) => Buffer.from(text))]
       for (const who of ['gateway', 'issuer'] as const) {
         const [first, second] = [spending, spendingAgain].map((view) => valuesOf(requestsOf(view[who])))
         expect(sharedWindows(first ?? [], second ?? [], known), who).toEqual([])

@@ -5,8 +5,6 @@
  */
 import { fromHex } from '#protocol/bytes.ts'
 import { decodePayment } from '#protocol/credits/payment.ts'
-import { CHUNK_BYTES_SEND } from '#protocol/sealing/chunkSealing.ts'
-import { cellClass } from '#protocol/shape.ts'
 import type { Exchange } from './recordingProxy.ts'
 
 export type Entry =
@@ -55,19 +53,9 @@ export function shapeOfEntries(entries: readonly Entry[]): string[] {
 }
 
 function shapeOfExchange({ path, requestHeaders, request, status, response }: Exchange): unknown {
-  return { requestHeaders, requestBytes: request.length, status, responseBytes: shapeOfResponse(path, response) }
-}
-
-/** Response nonce, and of a full chunk its length in front and its tag behind; the final chunk's length takes one byte less. */
-const NONCE_BYTES = 16
-const SEALED_CHUNK_BYTES = 2 + CHUNK_BYTES_SEND + 16
-
-function shapeOfResponse(path: string, response: Uint8Array): unknown {
   // A document of evidence differs by a byte or two from one hour to the next: certificates hold numbers of any length.
-  if (path.endsWith('/evidence')) return 'a document'
-  const cells = (response.length + 1 - NONCE_BYTES) / SEALED_CHUNK_BYTES
-  // How long an answer takes decides its class, and the machine decides how long it takes.
-  return Number.isInteger(cells) && cells === cellClass(cells) ? 'cells of a class' : response.length
+  const responseBytes = path.endsWith('/evidence') ? 'a document' : response.length
+  return { requestHeaders, requestBytes: request.length, status, responseBytes }
 }
 
 export function shapeOfEntry(entry: Entry): unknown {
