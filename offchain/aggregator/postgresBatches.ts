@@ -1,12 +1,10 @@
 /** What the chain says, kept on PostgreSQL: batches by whomever, and how far the chain was read. @module */
 import type { TransactionSql } from 'postgres'
+import { byteaArray } from '#node/arrayTypes.ts'
 import type { Sql } from '#node/database.ts'
 import { fromHex, toHex } from '#protocol/bytes.ts'
 import { countClearings, recordClearings } from './postgresClearings.ts'
 import type { ChainCursor, SettledBatch, SettledHead, SettlementStore } from './store.ts'
-
-/** The type's object identifier: arrays of bytes need it said. */
-const BYTEA = 17
 
 type BatchStore = Pick<SettlementStore, 'readCursor' | 'record' | 'readBatch' | 'readSettled' | 'readSettlementTotals'>
 
@@ -91,15 +89,9 @@ async function insertBatch(query: TransactionSql<{ bigint: bigint }>, entry: Set
     insert into batch_heads (batch, position, enclave, size, root, earned)
     select ${batch}, position - 1, enclave, size, root, earned::numeric
     from unnest(
-      ${query.array(
-        heads.map(({ enclave }) => fromHex(enclave, 20)),
-        BYTEA,
-      )}::bytea[],
+      ${byteaArray(query, heads, ({ enclave }) => fromHex(enclave, 20))}::bytea[],
       ${heads.map(({ size }) => size.toString())}::bigint[],
-      ${query.array(
-        heads.map(({ root }) => fromHex(root, 32)),
-        BYTEA,
-      )}::bytea[],
+      ${byteaArray(query, heads, ({ root }) => fromHex(root, 32))}::bytea[],
       ${heads.map(({ earned }) => earned?.toString() ?? null)}::text[]
     ) with ordinality as h (enclave, size, root, earned, position)`
 }

@@ -5,13 +5,12 @@
  */
 import { strict as assert } from 'node:assert'
 import type { TransactionSql } from 'postgres'
+import { byteaArray } from '#node/arrayTypes.ts'
 import type { Sql } from '#node/database.ts'
 import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import type { SignedClearing } from '#protocol/wire/agentApi.ts'
 import type { ClearingStore, RefusedClearing, SettledClearing, StoredClearing } from './store.ts'
 
-/** The type's object identifier: arrays of bytes need it said. */
-const BYTEA = 17
 /** Clearings in one call: `CLEARINGS_MAX` of ReceiptSettlement. */
 const CALL_CLEARINGS_MAX = 16
 /** Clearings of one keyset that wait: an honest issuer has at most one for each enclave that it pays. */
@@ -138,10 +137,7 @@ export async function assignClearings(query: Query, transaction: bigint, ids: re
   const taken = await query`
     update clearings c set assigned = ${transaction}, position = l.position - 1, skipped = null, retry_at = null
     from unnest(
-      ${query.array(
-        ids.map((id) => fromHex(id, 32)),
-        BYTEA,
-      )}::bytea[]
+      ${byteaArray(query, ids, (id) => fromHex(id, 32))}::bytea[]
     ) with ordinality as l (id, position)
     where c.id = l.id and c.assigned is null`
   return taken.count === ids.length
@@ -202,11 +198,8 @@ export async function countClearings(
   return { pendingClearings: Number(row?.pending ?? 0n), settledClearings: Number(row?.settled ?? 0n) }
 }
 
-function enclavesOf(query: Query, { enclaves }: SignedClearing): ReturnType<Query['array']> {
-  return query.array(
-    enclaves.map(({ enclave }) => fromHex(enclave, 20)),
-    BYTEA,
-  )
+function enclavesOf(query: Query, { enclaves }: SignedClearing): ReturnType<typeof byteaArray> {
+  return byteaArray(query, enclaves, ({ enclave }) => fromHex(enclave, 20))
 }
 
 function totalsOf({ enclaves }: SignedClearing): string[] {

@@ -1,6 +1,7 @@
 /** What the aggregator does on chain, on PostgreSQL: leases, transactions, and what is due. @module */
 import { strict as assert } from 'node:assert'
 import type { TransactionSql } from 'postgres'
+import { byteaArray } from '#node/arrayTypes.ts'
 import type { Sql } from '#node/database.ts'
 import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
@@ -24,8 +25,6 @@ import {
   type TransactionChange,
 } from './store.ts'
 
-/** The type's object identifier: arrays of bytes need it said. */
-const BYTEA = 17
 /** A request to settle now that found nothing due is forgotten after this. */
 const REQUEST_LIFETIME = '10 seconds'
 
@@ -130,10 +129,7 @@ async function assignHeads(query: Query, id: bigint, heads: readonly EarningsHea
   const taken = await query`
     update heads set assigned = ${id}
     from unnest(
-      ${query.array(
-        heads.map(({ enclave }) => fromHex(enclave, 20)),
-        BYTEA,
-      )}::bytea[],
+      ${byteaArray(query, heads, ({ enclave }) => fromHex(enclave, 20))}::bytea[],
       ${heads.map(({ size }) => size.toString())}::bigint[]
     ) as h (enclave, size)
     where heads.enclave = h.enclave and heads.size = h.size and heads.assigned is null`

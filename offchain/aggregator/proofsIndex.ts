@@ -9,6 +9,7 @@
  * @module
  */
 import type { TransactionSql } from 'postgres'
+import { byteaArray } from '#node/arrayTypes.ts'
 import type { Sql } from '#node/database.ts'
 import { joinBytes, toHex } from '#protocol/bytes.ts'
 import { expectedWindow, offsetsInWindow, prefixOfLeaf } from './leafRuns.ts'
@@ -26,7 +27,6 @@ const MERGE_WIDTH = 4
 const SLICE_BUCKETS = 256
 /** Runs may be merged away between two reads. */
 const TRIES_MAX = 5
-const BYTEA = 17
 /** Lock of whoever merges segments. */
 const MERGE_LOCK = 727_270
 
@@ -73,7 +73,7 @@ async function lookUp(
         then substring(b.entries from m.at for ${ENTRY_BYTES}) else b.entries end as entries,
       null::bytea as enclave, null::bigint as start, null::int as count
     from unnest(
-      ${leaves.map((_, n) => n)}::int[], ${sql.array(prefixes, BYTEA)}::bytea[],
+      ${leaves.map((_, n) => n)}::int[], ${byteaArray(sql, prefixes, (prefix) => prefix)}::bytea[],
       ${leaves.map((leaf) => prefixOfLeaf(leaf).toString())}::bigint[]
     ) as w (n, prefix, value)
     cross join leaf_segments s
@@ -136,10 +136,8 @@ async function searchRuns(
     const rows = await sql<{ n: number; entries: Uint8Array }[]>`
       select w.n, substring(r.leaf_index from w.first * 8 + 1 for (w.past - w.first) * 8) as entries
       from unnest(
-        ${runs.map((_, at) => at)}::int[], ${sql.array(
-          runs.map(({ enclave }) => enclave),
-          BYTEA,
-        )}::bytea[], ${runs.map(({ start }) => start.toString())}::bigint[],
+        ${runs.map((_, at) => at)}::int[], ${byteaArray(sql, runs, ({ enclave }) => enclave)}::bytea[],
+        ${runs.map(({ start }) => start.toString())}::bigint[],
         ${runs.map(({ count }) => count)}::int[], ${windows.map(({ from }) => from)}::int[], ${windows.map(({ to }) => to)}::int[]
       ) as w (n, enclave, start, count, first, past)
       join leaf_runs r on r.enclave = w.enclave and r.start = w.start and r.count = w.count and r.leaf_index <> ''`
@@ -277,6 +275,6 @@ async function insertBuckets(
   await query`
     insert into leaf_buckets (segment, bucket, entries)
     select ${segment}, ${first} + n - 1, entries
-    from unnest(${query.array([...buckets], BYTEA)}::bytea[]) with ordinality as b (entries, n)
+    from unnest(${byteaArray(query, buckets, (entries) => entries)}::bytea[]) with ordinality as b (entries, n)
     where entries <> ''`
 }

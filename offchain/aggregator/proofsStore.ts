@@ -1,4 +1,5 @@
 /** What proofs are read from, on PostgreSQL: where leaves are, nodes of logs, and which heads settled in which batches. @module */
+import { byteaArray } from '#node/arrayTypes.ts'
 import type { Sql } from '#node/database.ts'
 import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import type { Keccak256 } from '#protocol/hash.ts'
@@ -11,7 +12,6 @@ import { readGroups, readTile } from './tilesStore.ts'
 
 /** Settled heads looked at for one leaf: of more than one only if its enclave forked. */
 const HEADS_MAX = 4
-const BYTEA = 17
 
 export type ProofStore = GroupStore & {
   /** Where each leaf (32 bytes) may be: the caller compares the leaf at each place. */
@@ -77,10 +77,8 @@ async function readCovering(sql: Sql, places: readonly LeafPlace[], size?: bigin
     select w.n, h.size, h.root, h.batch, h.position, b.root as batch_root, b.transaction, b.block,
       coalesce(b.block <= (select final_block from chain where id = 1), false) as is_final
     from unnest(
-      ${places.map((_, n) => n)}::int[], ${sql.array(
-        places.map(({ enclave }) => fromHex(enclave, 20)),
-        BYTEA,
-      )}::bytea[], ${places.map(({ index }) => index.toString())}::bigint[]
+      ${places.map((_, n) => n)}::int[], ${byteaArray(sql, places, ({ enclave }) => fromHex(enclave, 20))}::bytea[],
+      ${places.map(({ index }) => index.toString())}::bigint[]
     ) as w (n, enclave, index)
     join logs l on l.enclave = w.enclave
     cross join lateral (

@@ -8,6 +8,7 @@
  */
 import { strict as assert } from 'node:assert'
 import type { TransactionSql } from 'postgres'
+import { byteaArray } from '#node/arrayTypes.ts'
 import type { Sql } from '#node/database.ts'
 import { concatBytes, fromHex, type Hex } from '#protocol/bytes.ts'
 import type { Keccak256 } from '#protocol/hash.ts'
@@ -22,8 +23,6 @@ export const GROUP_WIDTH = 16
 const NODE_BYTES = 32
 const GROUP_BYTES = GROUP_WIDTH * NODE_BYTES
 const GROUPS_PER_ROW = TILE_WIDTH / GROUP_WIDTH
-/** The type's object identifier: arrays of bytes need it said. */
-const BYTEA = 17
 
 /** Sixteen nodes of the tree's row `level * 4`, from `index * 16` on. */
 export type GroupPlace = { readonly enclave: Hex; readonly level: number; readonly index: number }
@@ -76,11 +75,8 @@ async function readNodeGroups(sql: Querier, places: readonly NumberedPlace[]): P
     ) as t`
 }
 
-function enclaveArray(sql: Querier, places: readonly GroupPlace[]): ReturnType<Querier['array']> {
-  return sql.array(
-    places.map(({ enclave }) => fromHex(enclave, 20)),
-    BYTEA,
-  )
+function enclaveArray(sql: Querier, places: readonly GroupPlace[]): ReturnType<typeof byteaArray> {
+  return byteaArray(sql, places, ({ enclave }) => fromHex(enclave, 20))
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The issuer's store on PostgreSQL. @module */
 import { strict as assert } from 'node:assert'
 import postgres, { type TransactionSql } from 'postgres'
+import { byteaArray } from '#node/arrayTypes.ts'
 import type { Sql } from '#node/database.ts'
 import { fromHex, type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { G1_BYTES } from '#protocol/credits/points.ts'
@@ -180,7 +181,7 @@ async function commit(sql: Sql, log: number, { from, entries, head }: Round): Pr
       query`
         insert into entries (log, position, encoded)
         select ${log}, ${from} + place - 1, encoded
-        from unnest(${column(query, entries, ({ encoded }) => encoded)}::bytea[]) with ordinality as rows (encoded, place)`,
+        from unnest(${byteaArray(query, entries, ({ encoded }) => encoded)}::bytea[]) with ordinality as rows (encoded, place)`,
       query`insert into heads (log, size, root, fees, r, vs) values (
         ${log}, ${head.size}, ${fromHex(head.root, 32)}, ${head.fees.toString()}::numeric,
         ${fromHex(head.signature.r, 32)}, ${fromHex(head.signature.vs, 32)})`,
@@ -220,15 +221,15 @@ function insertDetails(query: Transaction, details: readonly EntryDetail[]): Pro
 }
 
 function insertReserves(query: Transaction, reserves: readonly ReserveDetail[]): Promise<unknown>[] {
-  const keysets = column(query, reserves, ({ keyset }) => fromHex(keyset, 32))
-  const locators = column(query, reserves, ({ locator }) => fromHex(locator, 32))
-  const payments = column(query, reserves, ({ payment }) => fromHex(payment, 32))
-  const blanks = column(query, reserves, (reserve) => reserve.blanks)
+  const keysets = byteaArray(query, reserves, ({ keyset }) => fromHex(keyset, 32))
+  const locators = byteaArray(query, reserves, ({ locator }) => fromHex(locator, 32))
+  const payments = byteaArray(query, reserves, ({ payment }) => fromHex(payment, 32))
+  const blanks = byteaArray(query, reserves, (reserve) => reserve.blanks)
   const spent = reserves.flatMap(({ keyset, credits }) => credits.map((credit) => ({ ...credit, keyset })))
-  const spentIn = column(query, spent, ({ keyset }) => fromHex(keyset, 32))
-  const credits = column(query, spent, ({ credit }) => fromHex(credit, 32))
-  const exitKeys = column(query, spent, ({ exitKey }) => fromHex(exitKey, 20))
-  const secrets = column(query, spent, ({ secret }) => secret)
+  const spentIn = byteaArray(query, spent, ({ keyset }) => fromHex(keyset, 32))
+  const credits = byteaArray(query, spent, ({ credit }) => fromHex(credit, 32))
+  const exitKeys = byteaArray(query, spent, ({ exitKey }) => fromHex(exitKey, 20))
+  const secrets = byteaArray(query, spent, ({ secret }) => secret)
   return [
     query`
       insert into payments (keyset, locator, payment)
@@ -252,24 +253,13 @@ function insertCaptures(
   query: Transaction,
   captures: readonly Extract<EntryDetail, { kind: 'capture' }>[],
 ): Promise<unknown>[] {
-  const payments = column(query, captures, ({ payment }) => fromHex(payment, 32))
-  const exponents = column(query, captures, ({ change }) => Uint8Array.from(change, ({ exponent }) => exponent))
-  const signatures = column(query, captures, ({ change }) => joinBytes(change.map(({ signature }) => signature)))
+  const payments = byteaArray(query, captures, ({ payment }) => fromHex(payment, 32))
+  const exponents = byteaArray(query, captures, ({ change }) => Uint8Array.from(change, ({ exponent }) => exponent))
+  const signatures = byteaArray(query, captures, ({ change }) => joinBytes(change.map(({ signature }) => signature)))
   return [
     query`
       insert into change (payment, exponents, signatures)
       select * from unnest(${payments}::bytea[], ${exponents}::bytea[], ${signatures}::bytea[])`,
     query`delete from open_reserves where payment = any(${payments}::bytea[])`,
   ]
-}
-
-/** The type's number in PostgreSQL. */
-const BYTEA = 17
-
-function column<Row>(
-  query: Transaction,
-  rows: readonly Row[],
-  read: (row: Row) => Uint8Array,
-): postgres.ArrayParameter<Uint8Array[]> {
-  return query.array(rows.map(read), BYTEA)
 }

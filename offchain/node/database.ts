@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { AppError } from './appError.ts'
+import { ARRAY_TYPES } from './arrayTypes.ts'
 import type { Logger } from './log.ts'
 
 export type Sql = postgres.Sql<{ bigint: bigint }>
@@ -21,12 +22,7 @@ export type DatabaseConfig = { readonly url: string } | { readonly folder: strin
 export async function openDatabase(config: DatabaseConfig, log: Logger): Promise<Database> {
   const embedded = 'url' in config ? undefined : await startEmbedded(config.folder, config.port, log)
   const url = 'url' in config ? config.url : `postgres://sealpath:sealpath@127.0.0.1:${config.port}/postgres`
-  const sql = postgres(url, {
-    max: 8,
-    onnotice: () => {},
-    // bigint columns as bigint, never as a double.
-    types: { bigint: postgres.BigInt },
-  })
+  const sql = createClient(url)
   try {
     await sql`select 1`
   } catch (cause) {
@@ -45,20 +41,38 @@ export async function openDatabase(config: DatabaseConfig, log: Logger): Promise
   }
 }
 
-/** Runs `migrations` in order, each once and in one transaction with its record. Forward only. */
+/** A pool of at most `max` connections, opened when they are needed. bigint columns are read as bigint, never as a double. */
+export function createClient(url: string, max = 8): Sql {
+  return postgres(url, {
+    max,
+    onnotice: () => {},
+    fetch_types: false,
+    types: { bigint: postgres.BigInt, ...ARRAY_TYPES },
+  })
+}
+
+/** Runs `migrations` in order, each once and in one transaction with its record. Forward only. Throws `AppError` (`DATABASE_FAILED`). */
 export async function migrate(sql: Sql, migrations: readonly string[]): Promise<void> {
   for (const [id, statements] of migrations.entries()) {
-    await sql.begin(async (transaction) => {
-      // Two processes may start at once: the lock makes the second one wait and then find table and record.
-      await transaction`select pg_advisory_xact_lock(727_269)`
-      await transaction`
-        create table if not exists migrations (id int primary key, applied_at timestamptz not null default now())`
-      const known = await transaction`select 1 from migrations where id = ${id}`
-      if (known.length > 0) return
-      await transaction.unsafe(statements)
-      await transaction`insert into migrations (id) values (${id})`
-    })
+    try {
+      await sql.begin((transaction) => runOnce(transaction, id, statements))
+    } catch (cause) {
+      throw new AppError('DATABASE_FAILED', `cannot bring the database up to date: its migration ${id} failed`, {
+        cause,
+      })
+    }
   }
+}
+
+async function runOnce(transaction: postgres.TransactionSql, id: number, statements: string): Promise<void> {
+  // Two processes may start at once: the lock makes the second one wait and then find table and record.
+  await transaction`select pg_advisory_xact_lock(727_269)`
+  await transaction`
+    create table if not exists migrations (id int primary key, applied_at timestamptz not null default now())`
+  const known = await transaction`select 1 from migrations where id = ${id}`
+  if (known.length > 0) return
+  await transaction.unsafe(statements)
+  await transaction`insert into migrations (id) values (${id})`
 }
 
 /** A running embedded server, whoever started it. */

@@ -6,9 +6,8 @@
 import { randomBytes } from 'node:crypto'
 import { serve } from '@hono/node-server'
 import { Hono } from 'hono'
-import postgres from 'postgres'
 import { createSignerPool } from '#node/credits/signerPool.ts'
-import { migrate, type Sql } from '#node/database.ts'
+import { createClient, migrate } from '#node/database.ts'
 import { generateGatewayKey, KeyRing } from '#node/sealing/keyRing.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { ReplayMemory } from '#node/sealing/replayMemory.ts'
@@ -50,7 +49,7 @@ const [databaseUrl = '', witnessUrl = '', gateway = ''] = process.argv.slice(2)
 const chain = new StagedChain()
 chain.gateways.add(gateway as Hex)
 const { id, keyset, secretKeys } = makeKeyset()
-const sql: Sql = postgres(databaseUrl, { max: 8, onnotice: () => {}, types: { bigint: postgres.BigInt } })
+const sql = createClient(databaseUrl)
 await migrate(sql, MIGRATIONS)
 const store = createIssuerStore(sql)
 const suites = createNodeSuites()

@@ -68,8 +68,9 @@ export type TestNode = 'hardhat' | 'anvil'
 export async function deployLocal(
   options: { readonly initialDate?: string; readonly node?: TestNode } = {},
 ): Promise<LocalChain> {
-  const { initialDate, node } = options
-  const server = node === 'anvil' ? await serveAnvil(initialDate) : await serveHardhat(initialDate)
+  // Told to Hardhat in any case: left alone it starts each chain's clock when the process began, however long ago that is.
+  const initialDate = options.initialDate ?? new Date().toISOString()
+  const server = options.node === 'anvil' ? await serveAnvil(initialDate) : await serveHardhat(initialDate)
   const { rpcUrl } = server
   const connection = await network.create({ network: 'localhost', override: { url: rpcUrl } })
   const account = (name: TestAccount) => mnemonicToAccount(MNEMONIC, { addressIndex: ACCOUNTS[name] })
@@ -101,15 +102,14 @@ export async function deployLocal(
 
 type NodeServer = { readonly rpcUrl: string; close(): Promise<void> }
 
-async function serveHardhat(initialDate: string | undefined): Promise<NodeServer> {
-  const override = initialDate === undefined ? {} : { initialDate }
-  const server = await network.createServer({ network: 'default', override }, '127.0.0.1')
+async function serveHardhat(initialDate: string): Promise<NodeServer> {
+  const server = await network.createServer({ network: 'default', override: { initialDate } }, '127.0.0.1')
   const { port } = await server.listen()
   return { rpcUrl: `http://127.0.0.1:${port}`, close: () => server.close() }
 }
 
-function serveAnvil(initialDate: string | undefined): Promise<NodeServer> {
-  return startAnvil(Math.floor((initialDate === undefined ? Date.now() : Date.parse(initialDate)) / 1_000))
+function serveAnvil(initialDate: string): Promise<NodeServer> {
+  return startAnvil(Math.floor(Date.parse(initialDate) / 1_000))
 }
 
 async function deployContracts(

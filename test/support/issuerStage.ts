@@ -1,8 +1,7 @@
 /** An issuer without its network, for tests: PostgreSQL and witnesses are real, the chain is what the test says. @module */
 import { createServer, type Server } from 'node:http'
-import postgres from 'postgres'
 import { createSignerPool, type SignerPool } from '#node/credits/signerPool.ts'
-import { migrate, type Sql } from '#node/database.ts'
+import { createClient, migrate } from '#node/database.ts'
 import type { Logger } from '#node/log.ts'
 import { generateGatewayKey } from '#node/sealing/keyRing.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
@@ -211,7 +210,7 @@ export async function makeSigners(keysets: readonly SecretKeyset[], threads = 1)
 
 /** Boots an issuer as a new enclave on the database at `url`. */
 export async function stageIssuer(options: StageOptions): Promise<StagedIssuer> {
-  const sql: Sql = postgres(options.url, { max: 6, onnotice: () => {}, types: { bigint: postgres.BigInt } })
+  const sql = createClient(options.url, 6)
   await migrate(sql, MIGRATIONS)
   const wrap = options.wrapStore ?? ((store) => store)
   const store = wrap(createIssuerStore(sql))
@@ -366,9 +365,9 @@ export class Stages {
 /** Every table of an issuer as it is now, in another database. Answers its URL. */
 export async function copyDatabase(server: TestPostgres, url: string): Promise<string> {
   const target = await server.createDatabase()
-  const from = postgres(url, { max: 1, onnotice: () => {} })
-  const to = postgres(target, { max: 1, onnotice: () => {} })
-  await migrate(to as unknown as Sql, MIGRATIONS)
+  const from = createClient(url, 1)
+  const to = createClient(target, 1)
+  await migrate(to, MIGRATIONS)
   await from.begin('isolation level repeatable read', async (query) => {
     const details = ['issues', 'payments', 'open_reserves', 'spent', 'change']
     for (const table of ['logs', 'writer', 'entries', 'heads', ...details]) {
