@@ -67,8 +67,6 @@ export type SettlementChain = {
   settlerFeeOf(call: SettleCall): Promise<bigint>
   /** What a call costs at most at these fees, in wei: its gas, and what the chain takes for publishing its bytes. */
   costOf(calldata: Hex, gas: bigint, fees: Fees): Promise<bigint>
-  /** The account's money, in wei. */
-  readBalance(): Promise<bigint>
   /** Gas that a call to the settlement contract needs; `undefined` when it would revert. */
   estimateGas(calldata: Hex): Promise<bigint | undefined>
   sign(call: { nonce: number; calldata: Hex; gas: bigint; fees: Fees }): Promise<Hex>
@@ -215,9 +213,6 @@ export function createSettlementChain(
         client.readContract({ address: dataFeeOracle, abi: DATA_FEE_ABI, functionName: 'getL1Fee', args: [calldata] }),
       )
       return gas * perGas + upperMedian(fees)
-    },
-    async readBalance() {
-      return lowerMedian(await endpoints.several((client) => client.getBalance({ address: account.address })))
     },
     sign: ({ nonce, calldata, gas, fees }) =>
       account.signTransaction({ chainId, type: 'eip1559', to: settlement, data: calldata, nonce, gas, ...fees }),

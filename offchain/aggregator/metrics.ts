@@ -1,6 +1,6 @@
 /** What an aggregator counts. Names and meanings: docs/spec.md section 8. @module */
 import { Counter, type Registry } from 'prom-client'
-import { addGauge } from '#node/metrics.ts'
+import { addGauge, addGauges } from '#node/metrics.ts'
 import type { AggregatorErrorCode } from '#protocol/wire/aggregatorApi.ts'
 import type { Intake } from './intake.ts'
 import type { SettleLoop } from './settleLoop.ts'
@@ -87,19 +87,23 @@ export function gaugeAggregator(registry: Registry, { intake, loops, logs, settl
   gauge('needing_help', 'sending accounts that cannot go on by themselves', () =>
     count(loops, ({ health }) => health.trouble !== undefined),
   )
-  gauge('leaves', 'leaves held', async () => Number((await logs.readTotals()).leaves))
-  gauge('logs', 'logs held', async () => (await logs.readTotals()).enclaves)
-  gauge(
-    'unsettled_heads',
-    'heads that are not on chain',
-    async () => (await settlement.readSettlementTotals()).unsettledHeads,
+  addGauges(
+    registry,
+    'sealpath_aggregator_held',
+    'leaves and logs, batches on chain, and what waits for it',
+    'what',
+    async () => {
+      const [{ leaves, enclaves }, totals] = await Promise.all([logs.readTotals(), settlement.readSettlementTotals()])
+      const { batches, unsettledHeads, pendingClearings } = totals
+      return {
+        leaves: Number(leaves),
+        logs: enclaves,
+        batches,
+        unsettled_heads: unsettledHeads,
+        pending_clearings: pendingClearings,
+      }
+    },
   )
-  gauge(
-    'pending_clearings',
-    'clearings that are not on chain',
-    async () => (await settlement.readSettlementTotals()).pendingClearings,
-  )
-  gauge('batches', 'batches on chain, whoever sent them', async () => (await settlement.readSettlementTotals()).batches)
 }
 
 function count<T>(of: readonly T[], holds: (one: T) => boolean): number {

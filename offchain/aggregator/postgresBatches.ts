@@ -6,7 +6,7 @@ import { fromHex, toHex } from '#protocol/bytes.ts'
 import { countClearings, recordClearings } from './postgresClearings.ts'
 import type { ChainCursor, SettledBatch, SettledHead, SettlementStore } from './store.ts'
 
-type BatchStore = Pick<SettlementStore, 'readCursor' | 'record' | 'readBatch' | 'readSettled' | 'readSettlementTotals'>
+type BatchStore = Pick<SettlementStore, 'readCursor' | 'record' | 'readBatch' | 'readSettlementTotals'>
 
 type CursorRow = {
   block: bigint | null
@@ -58,12 +58,6 @@ export function createBatchStore(sql: Sql): BatchStore {
           }),
         ),
       }
-    },
-    async readSettled(enclave, index, sizeMax) {
-      const rows = await sql<{ size: bigint; root: Uint8Array; batch: bigint }[]>`
-        select size, root, batch from batch_heads
-        where enclave = ${fromHex(enclave, 20)} and size > ${index} and size <= ${sizeMax} order by size, batch limit 16`
-      return rows.map(({ size, root, batch }) => ({ size, root: toHex(root), batch }))
     },
     async readSettlementTotals() {
       const [row] = await sql<{ batches: bigint; unsettled: bigint }[]>`

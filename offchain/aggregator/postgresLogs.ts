@@ -2,15 +2,14 @@
 import { strict as assert } from 'node:assert'
 import type { TransactionSql } from 'postgres'
 import type { Sql } from '#node/database.ts'
-import { concatBytes, equalBytes, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import { concatBytes, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import { type Keccak256, keccak256 } from '#protocol/hash.ts'
 import type { LogEdge } from '#protocol/log/edge.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import { toJson } from '#protocol/wire/json.ts'
 import { buildLeafIndex, planMerge, RUN_LEAVES_MAX } from './leafRuns.ts'
-import { findCandidates } from './proofsIndex.ts'
 import type { LogRole } from './standing.ts'
-import type { Evidence, LeafPlace, LockedLog, LogStore } from './store.ts'
+import type { Evidence, LockedLog, LogStore } from './store.ts'
 import { catchUp } from './tilesCatchUp.ts'
 import { type Querier, readLeaves } from './tilesStore.ts'
 
@@ -31,7 +30,6 @@ export function createLogStore(sql: Sql, hash: Keccak256 = keccak256, signal?: A
   return {
     withLog: (enclave, role, work) => withLog(sql, enclave, role, work),
     readLeaves: (enclave, from, to) => readLeaves(sql, fromHex(enclave, 20), from, to),
-    findLeaf: (leaf) => findLeaf(sql, leaf),
     async mergeRuns(enclave) {
       const id = fromHex(enclave, 20)
       // First, so that merged runs need no index of their own.
@@ -136,16 +134,6 @@ async function insertEvidence(query: Querier, id: Uint8Array, evidence: Evidence
     insert into evidence (id, enclave, kind, heads, calldata)
     values (${keccak256(calldata)}, ${id}, ${evidence.kind}, ${toJson(evidence.heads)}, ${calldata})
     on conflict do nothing`
-}
-
-async function findLeaf(sql: Sql, leaf: Uint8Array): Promise<LeafPlace[]> {
-  const [candidates = []] = await findCandidates(sql, [leaf])
-  const places: LeafPlace[] = []
-  for (const place of candidates) {
-    const { enclave, index } = place
-    if (equalBytes(await readLeaves(sql, fromHex(enclave, 20), index, index + 1), leaf)) places.push(place)
-  }
-  return places
 }
 
 /** Merges one group of neighbours. Appends to the log wait meanwhile: they lock the same row. */

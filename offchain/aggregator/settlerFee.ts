@@ -3,6 +3,7 @@
  * ReceiptSettlement, and of FeeSplit.
  * @module
  */
+import { larger } from '#protocol/bigints.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import type { SettleCall } from './callPlan.ts'
 
@@ -61,8 +62,4 @@ function settlerPart(credited: bigint, { settlerBps, bothBps }: FeeShares): bigi
   if (bothBps === 0n) return 0n
   const both = (credited * bothBps + BPS - 1n) / BPS
   return (both * settlerBps) / bothBps
-}
-
-function larger(a: bigint, b: bigint): bigint {
-  return a > b ? a : b
 }

@@ -20,6 +20,7 @@
  * @module
  */
 import { strict as assert } from 'node:assert'
+import { larger } from '#protocol/bigints.ts'
 import type { Hex } from '#protocol/bytes.ts'
 
 /** Wei per gas. */
@@ -237,8 +238,4 @@ function withAttempt(state: TransactionState & { name: 'signed' }, attempt: Atte
 /** Rounded up, so that a fee of 1 wei grows too. */
 function raised(fee: bigint): bigint {
   return fee + fee / BUMP_DIVISOR + 1n
-}
-
-function larger(a: bigint, b: bigint): bigint {
-  return a > b ? a : b
 }

@@ -20,8 +20,6 @@ export type LogStore = {
   withLog<T>(enclave: Hex, role: LogRole, work: (log: LockedLog) => Promise<T>): Promise<T>
   /** Leaves from `from` (inclusive) to `to` (exclusive), all of which must be held. */
   readLeaves(enclave: Hex, from: number, to: number): Promise<Uint8Array>
-  /** Where a leaf (32 bytes) is. More than one place only if an enclave logged it twice. */
-  findLeaf(leaf: Uint8Array): Promise<readonly LeafPlace[]>
   /** Merges small runs of `enclave`, as far as there is anything to merge. */
   mergeRuns(enclave: Hex): Promise<void>
   readEnclave(enclave: Hex): Promise<EnclaveSummary | undefined>
@@ -120,8 +118,6 @@ export type SettlementStore = {
   record(expected: ChainCursor | undefined, next: ChainCursor, from: bigint, events: ChainEvents): Promise<boolean>
 
   readBatch(batch: bigint): Promise<SettledBatch | undefined>
-  /** Settled heads of `enclave` with more than `index` and at most `sizeMax` leaves, smallest first. */
-  readSettled(enclave: Hex, index: number, sizeMax: bigint): Promise<readonly SettledPlace[]>
   readSettlementTotals(): Promise<SettlementTotals>
 }
 
@@ -206,12 +202,6 @@ export type SettledBatch = {
 
 /** `earned`: fees up to which money has moved with this head, 0 for a client's; absent when another settler's exclusive time kept it. */
 export type SettledHead = BatchedHead & { readonly earned?: bigint }
-
-export type SettledPlace = {
-  readonly size: bigint
-  readonly root: Hex
-  readonly batch: bigint
-}
 
 /** Another process has taken over the sending account: whatever was about to be stored must not be done. */
 export class LeaseLostError extends Error {

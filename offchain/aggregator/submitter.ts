@@ -7,6 +7,7 @@ import { strict as assert } from 'node:assert'
 import { keccak256 } from 'viem'
 import { AppError } from '#node/appError.ts'
 import type { LogFields, Logger } from '#node/log.ts'
+import { larger } from '#protocol/bigints.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { toJson } from '#protocol/wire/json.ts'
 import { type ClearingOutcome, type ClearingRefusal, type HeadSkip, readSettlementEvents } from './batchEvents.ts'
@@ -307,10 +308,6 @@ async function sealReport(ports: SubmitterPorts, lease: Lease): Promise<boolean>
 
 function withMargin(gas: bigint): bigint {
   return gas + (gas * GAS_MARGIN_PERCENT) / 100n
-}
-
-function larger(a: bigint, b: bigint): bigint {
-  return a > b ? a : b
 }
 
 function report({ log }: SubmitterPorts, { id, kind }: StoredTransaction, state: TransactionState): void {

@@ -41,6 +41,25 @@ export function addGauge(registry: Registry, name: string, help: string, read: (
   })
 }
 
+/** Numbers that are read together, each by its value of one label. */
+export function addGauges(
+  registry: Registry,
+  name: string,
+  help: string,
+  label: string,
+  read: () => Promise<Readonly<Record<string, number>>>,
+): void {
+  new Gauge({
+    name,
+    help,
+    labelNames: [label],
+    registers: [registry],
+    async collect() {
+      for (const [value, number] of Object.entries(await read())) this.set({ [label]: value }, number)
+    },
+  })
+}
+
 /** Counts by one label, whose values are ours and few. */
 export function addCounter(registry: Registry, name: string, help: string, label: string): (value: string) => void {
   const counter = new Counter({ name, help, labelNames: [label], registers: [registry] })

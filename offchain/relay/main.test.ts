@@ -2,12 +2,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { OHTTP_CHUNKED_RESPONSE } from '#protocol/sealing/mediaTypes.ts'
+import { freePort } from '../../test/support/freePort.ts'
 import { bodyOf, type GatewayHandler, post, RelayStage } from '../../test/support/relayStage.ts'
 
 const MAIN = fileURLToPath(new URL('./main.ts', import.meta.url))
@@ -61,16 +61,6 @@ async function run(gatewayUrl: string, limits: Record<string, number> = {}): Pro
   await once(child, 'message')
   const [url, metricsUrl] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${metricsPort}/metrics`]
   return { url, metricsUrl, child, output: () => output }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('expected a port')
-  return address.port
 }
 
 function eventsOf(output: string): unknown[] {

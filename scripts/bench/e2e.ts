@@ -12,8 +12,9 @@ import { createChainReads } from '../../offchain/chain/chainReads.ts'
 import type { TrustedGateway } from '../../offchain/sdk/gateway.ts'
 import type { ExchangeAccess } from '../../offchain/sdk/receiptCheck.ts'
 import { exchange, readInnerRequest, SEALED_ORIGIN } from '../../offchain/sdk/sealedFetch.ts'
+import { freePort } from '../../test/support/freePort.ts'
 import { demoPrices } from '../local/demoPrices.ts'
-import { BenchProcesses, freePort } from './processes.ts'
+import { BenchProcesses } from './processes.ts'
 import { median, type Row } from './row.ts'
 
 const TOKENS = 400

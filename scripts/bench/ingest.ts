@@ -7,9 +7,10 @@ import { EMPTY_EDGE, type LogEdge } from '#protocol/log/edge.ts'
 import { toJson } from '#protocol/wire/json.ts'
 import { extendEdge } from '../../offchain/aggregator/extendEdge.ts'
 import { deployLocal, type LocalChain, registerTestEnclave } from '../../test/support/chain.ts'
+import { freePort } from '../../test/support/freePort.ts'
 import { startPostgres } from '../../test/support/postgres.ts'
 import { signEdge, syntheticLeaves } from '../../test/support/syntheticLog.ts'
-import { BenchProcesses, freePort } from './processes.ts'
+import { BenchProcesses } from './processes.ts'
 import { median, type Row } from './row.ts'
 
 const RUNS = 5

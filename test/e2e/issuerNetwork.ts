@@ -34,8 +34,9 @@ import {
   REPOSITORY,
 } from '../../scripts/local/contracts.ts'
 import { type Child, isReady, Processes, waitFor } from '../../scripts/local/processes.ts'
+import { freePort } from '../support/freePort.ts'
 import type { IssuerCalls } from '../support/issuerWallet.ts'
-import { freePort, SILENT, startPostgres, type TestPostgres } from '../support/postgres.ts'
+import { SILENT, startPostgres, type TestPostgres } from '../support/postgres.ts'
 
 const MNEMONIC = 'test test test test test test test test test test test junk'
 const ACCOUNTS = { deployer: 0, operator: 1, aggregator: 2, protocol: 3, buyer: 4 } as const

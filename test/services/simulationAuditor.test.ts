@@ -157,6 +157,21 @@ describe('a fault is found that is planted into a good run:', () => {
           transaction.hash === ours(seen)[0]?.hash ? { ...transaction, logs: [] } : transaction,
         ),
     ],
+    [
+      'SETTLE_FAILED',
+      'a settlement ran out of gas in a block that was taken back',
+      (seen) => {
+        const [first, ...others] = seen.blocks.filter(({ transactions }) =>
+          transactions.some(({ from }) => seen.accounts.includes(from)),
+        )
+        const failed = (first?.transactions ?? []).map((transaction) => ({
+          ...transaction,
+          isSuccess: false,
+          logs: [],
+        }))
+        return first === undefined ? seen : { ...seen, orphans: [{ ...first, transactions: failed }, ...others] }
+      },
+    ],
     ['NOT_SIGNED', 'a stranger signed', (seen) => sentFirst(seen, resent(seen, 0, { key: keyOf(SEED, 'stranger') }))],
     [
       'NONCE_REUSED',

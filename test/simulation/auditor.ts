@@ -97,6 +97,7 @@ export type FindingCode =
   | 'PROOF_MISSING'
   | 'PROOF_WRONG'
   | 'GAS_WASTED'
+  | 'SETTLE_FAILED'
   | 'NOT_SIGNED'
 
 export type Finding = { readonly code: FindingCode; readonly text: string }
@@ -117,6 +118,7 @@ export async function audit(seen: Observation): Promise<Finding[]> {
   auditEvidence(seen, chain, find)
   auditProofs(seen, chain, find)
   auditGas(seen, find)
+  auditOutcomes(seen, find)
   auditSending(seen, await readSent(seen, find), find)
   return findings
 }
@@ -291,6 +293,15 @@ function auditGas(
     })
     const hasEffect = names.some((name) => name === 'HeadSettled' || name === 'ClearingSettled')
     if (!hasEffect && !names.includes('EquivocationProven')) find('GAS_WASTED', `${hash} changed nothing`)
+  }
+}
+
+/** Whatever the chain is like when it is included, a settlement skips what it cannot settle and has the gas for the rest: none fails. */
+function auditOutcomes({ blocks, orphans, accounts }: Observation, find: Find): void {
+  for (const { hash, from, input, isSuccess } of [...blocks, ...orphans].flatMap(({ transactions }) => transactions)) {
+    if (isSuccess || input === '0x' || !accounts.includes(from)) continue
+    const { functionName } = decodeFunctionData({ abi: receiptSettlementAbi, data: input })
+    if (functionName === 'settle') find('SETTLE_FAILED', `${hash} failed`)
   }
 }
 

@@ -11,6 +11,7 @@ import {
   toHex as viemHex,
 } from 'viem'
 import { isSigner } from '#node/signatures.ts'
+import { smaller } from '#protocol/bigints.ts'
 import { encodeUint, type Hex, toHex } from '#protocol/bytes.ts'
 import type { Random } from './random.ts'
 import {
@@ -294,10 +295,6 @@ export class Chain {
     const words = Array.from({ length: 8 }, () => encodeUint(BigInt(this.#random.word()), 4))
     return keccak256(viemHex(`${this.#count++} ${words.map(toHex).join('')}`))
   }
-}
-
-function smaller(a: bigint, b: bigint): bigint {
-  return a > b ? b : a
 }
 
 /** A transaction as it is before it is in a block. */

@@ -2,6 +2,7 @@
 import { encodeEventTopics, keccak256, serializeTransaction } from 'viem'
 import { receiptSettlementAbi } from '#chain/generated/abis.ts'
 import { signDigest } from '#node/signatures.ts'
+import { smaller } from '#protocol/bigints.ts'
 import { fromHex, type Hex } from '#protocol/bytes.ts'
 import { enclaveOfKey } from '#protocol/receipt/head.ts'
 import { type BlockId, type SettlementChain, settleCalldata } from '../../offchain/aggregator/chainAccess.ts'
@@ -92,7 +93,6 @@ export function createChainPort(parts: ChainPortParts, privateKey: Uint8Array): 
       }),
     costOf: (_calldata, gas, { maxFeePerGas, maxPriorityFeePerGas: tip }) =>
       ask('costOf', () => gas * ((maxFeePerGas - tip) / 2n + tip)),
-    readBalance: () => ask('readBalance', ({ state }) => state.balances.get(account) ?? 0n),
     estimateGas: (calldata) =>
       ask('estimateGas', (view) => {
         const { ok, gas } = view.execute(account, calldata)
@@ -234,8 +234,4 @@ export function signTransaction(
 
 function outcomeOf(submitted: ReturnType<Chain['submit']>): SendOutcome {
   return submitted === 'invalid' ? 'failed' : submitted
-}
-
-function smaller(a: bigint, b: bigint): bigint {
-  return a > b ? b : a
 }

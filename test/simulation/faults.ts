@@ -45,7 +45,6 @@ export const CIRCUMSTANCES = [
   'lateDeposit',
   'repeatedDelivery',
   'clockSkew',
-  'outOfGas',
 ] as const
 export type Circumstance = (typeof CIRCUMSTANCES)[number]
 

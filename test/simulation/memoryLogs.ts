@@ -1,12 +1,13 @@
 /** `LogStore` in memory: one delivery of an enclave at a time, and what a delivery wrote is there at once or not at all. @module */
 import { strict as assert } from 'node:assert'
+import { larger } from '#protocol/bigints.ts'
 import { concatBytes, equalBytes, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { EMPTY_EDGE } from '#protocol/log/edge.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import type { LogRole } from '../../offchain/aggregator/standing.ts'
 import type { LeafPlace, LockedLog, LogStore } from '../../offchain/aggregator/store.ts'
-import { type LogRow, larger, type Tables } from './memoryTables.ts'
+import type { LogRow, Tables } from './memoryTables.ts'
 
 const LEAF_BYTES = 32
 
@@ -50,7 +51,7 @@ export class MemoryLogs implements LogStore {
     return leavesOf(this.#tables.logs.get(enclave), from, to)
   }
 
-  async findLeaf(leaf: Uint8Array): Promise<readonly LeafPlace[]> {
+  findLeaf(leaf: Uint8Array): LeafPlace[] {
     return [...this.#tables.logs].flatMap(([enclave, { leaves }]) =>
       Array.from({ length: leaves.length / LEAF_BYTES }, (_, index) => ({ enclave, index })).filter(({ index }) =>
         equalBytes(leaves.subarray(index * LEAF_BYTES, (index + 1) * LEAF_BYTES), leaf),

@@ -27,7 +27,7 @@ export class MemoryProofs implements ProofStore {
   }
 
   async findCandidates(leaves: readonly Uint8Array[]): Promise<LeafPlace[][]> {
-    return Promise.all(leaves.map(async (leaf) => [...(await this.#logs.findLeaf(leaf))]))
+    return leaves.map((leaf) => this.#logs.findLeaf(leaf))
   }
 
   async readGroups(places: readonly GroupPlace[]): Promise<Uint8Array[]> {

@@ -1,4 +1,5 @@
 /** `SettlementStore` in memory: what postgresSettlement.ts and postgresBatches.ts do in SQL. Each method happens at one moment. @module */
+import { larger } from '#protocol/bigints.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import type { TransactionState } from '../../offchain/aggregator/step.ts'
@@ -11,20 +12,18 @@ import {
   type PendingEvidence,
   type SealedTransaction,
   type SettledBatch,
-  type SettledPlace,
   type SettlementStore,
   type SettlementTotals,
   type StoredTransaction,
   type TransactionChange,
 } from '../../offchain/aggregator/store.ts'
 import { MemoryClearings } from './memoryClearings.ts'
-import { type HeadRow, type LogRow, larger, type Tables, type TransactionRow } from './memoryTables.ts'
+import type { HeadRow, LogRow, Tables, TransactionRow } from './memoryTables.ts'
 
 const REQUEST_LIFETIME_MS = 10_000
 const FAILURES_MS = 600_000
 const SUPERSEDED_GRACE_MS = 60_000
 const EVIDENCE_MAX = 16
-const PLACES_MAX = 16
 
 export class MemorySettlement implements SettlementStore {
   readonly #tables: Tables
@@ -253,15 +252,6 @@ export class MemorySettlement implements SettlementStore {
 
   async readBatch(batch: bigint): Promise<SettledBatch | undefined> {
     return this.#tables.batches.get(batch)
-  }
-
-  async readSettled(enclave: Hex, index: number, sizeMax: bigint): Promise<readonly SettledPlace[]> {
-    return this.#tables
-      .settledHeads(enclave)
-      .filter(({ size }) => size > index && size <= sizeMax)
-      .sort((a, b) => Number(a.size - b.size) || Number(a.batch - b.batch))
-      .slice(0, PLACES_MAX)
-      .map(({ size, root, batch }) => ({ size, root, batch }))
   }
 
   async readSettlementTotals(): Promise<SettlementTotals> {

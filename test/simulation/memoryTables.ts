@@ -108,7 +108,3 @@ export class Tables {
     return [...this.evidence.values()].filter(({ assigned }) => assigned === transaction)
   }
 }
-
-export function larger(a: bigint, b: bigint): bigint {
-  return a > b ? a : b
-}

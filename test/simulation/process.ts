@@ -229,7 +229,6 @@ function remoteLogs(logs: MemoryLogs, life: ProcessLife, disturb: () => Disturba
       }
     },
     readLeaves: (enclave, from, to) => store.readLeaves(enclave, from, to),
-    findLeaf: (leaf) => store.findLeaf(leaf),
     mergeRuns: (enclave) => store.mergeRuns(enclave),
     readEnclave: (enclave) => store.readEnclave(enclave),
     readTotals: () => store.readTotals(),

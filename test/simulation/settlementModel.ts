@@ -6,6 +6,7 @@
 import { decodeFunctionData, encodeAbiParameters, encodeEventTopics, getAbiItem } from 'viem'
 import { receiptSettlementAbi } from '#chain/generated/abis.ts'
 import { isSigner } from '#node/signatures.ts'
+import { larger, smaller } from '#protocol/bigints.ts'
 import { concatBytes, encodeUint, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { hashClearing } from '#protocol/receipt/clearing.ts'
@@ -376,14 +377,6 @@ function hashPair(tag: number, left: Uint8Array, right: Uint8Array): Uint8Array<
 function settlerPart(credited: bigint): bigint {
   const both = (credited * BOTH_BPS + 9_999n) / 10_000n
   return (both * SETTLER_BPS) / BOTH_BPS
-}
-
-function larger(a: bigint, b: bigint): bigint {
-  return a > b ? a : b
-}
-
-function smaller(a: bigint, b: bigint): bigint {
-  return larger(a, b) === a ? b : a
 }
 
 function lower(address: Hex): Hex {

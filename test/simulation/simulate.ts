@@ -148,7 +148,6 @@ async function run(
   // Whatever is on chain: an account that is never done is an account that stands still.
   if (!isQuiet) bug('it never became quiet')
 
-  countOutOfGas(chain, accounts, faults)
   const prover = new Prover(new MemoryProofs(tables, logs), hash, 10_000)
   const observation: Observation = {
     settlement: DOMAIN.settlement,
@@ -254,12 +253,6 @@ async function serveProofs(prover: Prover, gateways: readonly SimulatedLog[]): P
 
 function seenBlock({ number, minedAt, transactions }: Block): Observation['blocks'][number] {
   return { number, at: minedAt, transactions }
-}
-
-function countOutOfGas({ blocks, orphans }: Chain, accounts: readonly Hex[], faults: Faults): void {
-  for (const { from, isSuccess } of [...blocks, ...orphans].flatMap(({ transactions }) => transactions)) {
-    if (accounts.includes(from) && !isSuccess) faults.note('outOfGas')
-  }
 }
 
 /** What to print of a run that failed: enough to see it, and to run it again alone. */

@@ -395,7 +395,7 @@ class Player {
   }
 
   async #readEnclave(n: number): Promise<unknown> {
-    const { logs, settlement, proofs } = this.#stores
+    const { logs, proofs } = this.#stores
     const enclave = enclaveOf(n)
     const summary = await logs.readEnclave(enclave)
     const size = Number(summary?.head.size ?? 0n)
@@ -405,8 +405,7 @@ class Player {
     return [
       summary,
       await logs.readLeaves(enclave, Math.max(0, size - 2), size),
-      size === 0 ? [] : await logs.findLeaf(leavesOf(n, size - 1, size)),
-      await settlement.readSettled(enclave, 2, 30n),
+      size === 0 ? [] : await proofs.findCandidates([leavesOf(n, size - 1, size)]),
       await proofs.readCovering(places),
       await proofs.readCovering(places, BigInt(size)),
       await proofs.readGroups(groups),

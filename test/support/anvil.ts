@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Hex } from '#protocol/bytes.ts'
-import { freePort } from './postgres.ts'
+import { freePort } from './freePort.ts'
 
 export type Anvil = {
   readonly rpcUrl: string

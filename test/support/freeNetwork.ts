@@ -20,7 +20,7 @@ import {
 } from '../../scripts/local/contracts.ts'
 import { demoPrices } from '../../scripts/local/demoPrices.ts'
 import { isReady, Processes, waitFor } from '../../scripts/local/processes.ts'
-import { freePort } from './postgres.ts'
+import { freePort } from './freePort.ts'
 
 const HOST = '127.0.0.1'
 /** Hardhat's well-known test accounts: worth nothing anywhere. */

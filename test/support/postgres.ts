@@ -1,10 +1,10 @@
 /** An embedded PostgreSQL for tests: one server a file, one empty database a test. @module */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openDatabase } from '#node/database.ts'
 import type { Logger } from '#node/log.ts'
+import { freePort } from './freePort.ts'
 
 export const SILENT: Logger = { info: () => {}, warn: () => {}, error: () => {} }
 
@@ -33,14 +33,4 @@ export async function startPostgres(): Promise<TestPostgres> {
       rmSync(folder, { recursive: true, force: true })
     },
   }
-}
-
-/** A port nobody listens on now. */
-export async function freePort(): Promise<number> {
-  const probe = createServer()
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
-  const address = probe.address()
-  await new Promise((resolve) => probe.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('expected an address with a port')
-  return address.port
 }
