@@ -129,11 +129,20 @@ describe('a gateway with several issuers', () => {
     expect(client.enclave).toBe(writer.enclave)
   })
 
+  it('tells that the writer cannot open a payment, whoever else cannot be reached or is not ready', async () => {
+    const [writer, standby] = [await startIssuer('BAD_PAYMENT'), await startIssuer('UNAVAILABLE')]
+    await expect(connect(DEAD, writer.url, standby.url).reserve(new Uint8Array(3))).rejects.toMatchObject({
+      name: 'IssuerRefusal',
+      code: 'BAD_PAYMENT',
+    })
+  })
+
   it('tells a failure that may pass rather than the refusal of one that does not write', async () => {
     const standby = await startIssuer('EXIT_ONLY')
     await expect(connect(standby.url, DEAD).capture(PAYMENT, 7n)).rejects.toMatchObject({ code: 'PEER_FAILED' })
     const busy = await startIssuer('UNAVAILABLE')
     await expect(connect(standby.url, busy.url).capture(PAYMENT, 7n)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    await expect(connect(DEAD, busy.url).capture(PAYMENT, 7n)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
     const stranger = await startIssuer('UNKNOWN_PAYMENT')
     await expect(connect(stranger.url, standby.url).capture(PAYMENT, 7n)).rejects.toMatchObject({
       code: 'UNKNOWN_PAYMENT',

@@ -104,8 +104,7 @@ export function createIssuerClient(options: IssuerClientOptions): IssuerClient {
         failures.push(error)
       }
     }
-    // Where one of them may still say otherwise, the refusals of the others are not the last word.
-    throw failures.find(isPassing) ?? failures[0]
+    throw mostTelling(failures)
   }
   return {
     get enclave() {
@@ -132,8 +131,14 @@ export function createIssuerClient(options: IssuerClientOptions): IssuerClient {
   }
 }
 
-function isPassing(error: unknown): boolean {
-  return !(error instanceof IssuerRefusal) || error.code === 'UNAVAILABLE'
+/**
+ * Only the writer says of a payment that it is bad, whoever cannot be reached meanwhile. Otherwise, where one of them may still say yes, the
+ * refusals of the others are not the last word.
+ */
+function mostTelling(failures: readonly unknown[]): unknown {
+  const refusal = (code: string) => failures.find((error) => error instanceof IssuerRefusal && error.code === code)
+  const unreached = failures.find((error) => !(error instanceof IssuerRefusal))
+  return refusal('BAD_PAYMENT') ?? refusal('UNAVAILABLE') ?? unreached ?? failures[0]
 }
 
 /** One of the issuers. */

@@ -16,7 +16,7 @@ import type { AnswerEvent, Backend } from './backends/backend.ts'
 import { BackendError } from './backends/backendError.ts'
 import { type IssuerClient, IssuerRefusal } from './issuerClient.ts'
 import { TARGET_LIMITS } from './limits.ts'
-import { createPayments, type Payments } from './payment.ts'
+import { createPayments, type Payments, type PaymentTiming } from './payment.ts'
 import { createReceiptIssuer } from './receiptIssuer.ts'
 import { createTarget } from './target.ts'
 
@@ -35,6 +35,7 @@ const PRICE = {
   completionUnitsPerMillion: 2_000_000n,
 } as const
 const PRICE_LIST = serializePriceList({ format: 'sealpath-prices/1', models: [PRICE] })
+const TIMING: PaymentTiming = { renewMin: 5_000, renewMax: 100_000, reserveRetry: [1, 1] }
 const SILENT: Logger = { info: () => {}, warn: () => {}, error: () => {} }
 const enclave = await bootEnclave(
   'gateway',
@@ -78,7 +79,7 @@ let model: { begun: number; aborted: number }
 
 beforeEach(() => {
   issuer = new ScriptedIssuer()
-  payments = createPayments(issuer, SILENT)
+  payments = createPayments(issuer, SILENT, TIMING)
   model = { begun: 0, aborted: 0 }
 })
 
@@ -177,6 +178,16 @@ describe('a paid answer', () => {
     expect((await answer).status).toBe(200)
   })
 
+  it('waits for an issuer that is away for a moment, and is paid for once', async () => {
+    issuer.onReserve = async () => {
+      if (issuer.reserves.length === 1) throw new AppError('PEER_FAILED', 'gone', { retryable: true })
+      if (issuer.reserves.length === 2) throw new IssuerRefusal('UNAVAILABLE', 'this issuer is taking over')
+    }
+    await read(await ask())
+    expect(issuer.reserves).toEqual(Array(3).fill(Uint8Array.of(1, 2, 3)))
+    expect(issuer.captures).toEqual([FEE])
+  })
+
   it('is never charged more than its payment allows', async () => {
     async function* much(): AsyncGenerator<AnswerEvent> {
       yield { kind: 'usage', promptTokens: 100_000, completionTokens: 100_000, reported: true }
@@ -242,6 +253,7 @@ describe('a request is refused inside the seal', () => {
       throw new AppError('PEER_FAILED', 'gone', { retryable: true })
     }
     expect(await errorOf(await ask())).toMatchObject({ status: 503, code: 'issuer_unavailable', type: 'server_error' })
+    expect(issuer.reserves).toHaveLength(1 + TIMING.reserveRetry.length)
   })
 
   it('with a payment that pays for another answer already, however often it is sent', async () => {
@@ -314,7 +326,7 @@ describe('credits come back', () => {
 })
 
 describe('an answer that takes longer than a reserve lasts', () => {
-  const QUICK = { pauseMin: 2, pauseMax: 2 }
+  const QUICK = { ...TIMING, renewMin: 2, renewMax: 2 }
   const field = formatSealed(new Uint8Array(64))
   const until = async (isSo: () => boolean) => {
     while (!isSo()) await sleep(1)

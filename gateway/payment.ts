@@ -61,27 +61,34 @@ export type Payments = {
   readonly pending: number
 }
 
+/** Pauses between attempts at a reserve: an issuer that is taken over from, or waits for its chain, comes back within seconds, and the model runs meanwhile. */
+const RESERVE_RETRY_MS: readonly number[] = [100, 250, 500, 1_000, 2_000, 4_000]
 /** How long the end of an answer waits for its change. */
 const CAPTURE_WAIT_MS = 5_000
 /** Pauses between attempts. A reserve that nobody captures returns by itself, so asking ends some time. */
 const CAPTURE_RETRY_MS = [250, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 60_000, 120_000, 300_000] as const
 
-/** How often a reserve is renewed, in milliseconds: at half of what is left of it, within these bounds. */
-export type RenewTiming = { readonly pauseMin: number; readonly pauseMax: number }
-const RENEW_TIMING: RenewTiming = { pauseMin: 5_000, pauseMax: 100_000 }
+/** In milliseconds. */
+export type PaymentTiming = {
+  /** A reserve is renewed at half of what is left of it, within these bounds. */
+  readonly renewMin: number
+  readonly renewMax: number
+  readonly reserveRetry: readonly number[]
+}
+const TIMING: PaymentTiming = { renewMin: 5_000, renewMax: 100_000, reserveRetry: RESERVE_RETRY_MS }
 
-export function createPayments(issuer: IssuerClient, log: Logger, renewing: RenewTiming = RENEW_TIMING): Payments {
+export function createPayments(issuer: IssuerClient, log: Logger, timing: PaymentTiming = TIMING): Payments {
   let pending = 0
   // A reserve that is repeated answers the same until it is captured: one payment must not pay for two answers.
   const open = new Set<Hex>()
   const reserveOnce = async (sealed: Uint8Array): Promise<ReserveAnswer> => {
-    const answer = await reserve(issuer, sealed)
+    const answer = await reserve(issuer, sealed, timing.reserveRetry)
     if (open.has(answer.payment)) {
       const message = 'this payment already pays for another request'
       throw new PaymentError('PAYMENT_REFUSED', message, { reason: 'SPENT' })
     }
     open.add(answer.payment)
-    void keepReserved(issuer, answer, () => open.has(answer.payment), renewing, log)
+    void keepReserved(issuer, answer, () => open.has(answer.payment), timing, log)
     return answer
   }
   const capture = async (payment: Hex, fee: bigint): Promise<string | undefined> => {
@@ -138,16 +145,27 @@ function readField(field: string | undefined, needed: PaymentNeeded): Uint8Array
   }
 }
 
-async function reserve(issuer: IssuerClient, sealed: Uint8Array): Promise<ReserveAnswer> {
+/** Asks again while nobody answers: an issuer that has reserved already answers a repeat the same. */
+async function reserve(issuer: IssuerClient, sealed: Uint8Array, retry: readonly number[]): Promise<ReserveAnswer> {
   try {
     return await issuer.reserve(sealed)
   } catch (cause) {
-    if (cause instanceof IssuerRefusal && cause.code !== 'UNAVAILABLE') {
+    if (isRefusal(cause)) {
       const message = `the issuer refused the payment: ${cause.code}`
       throw new PaymentError('PAYMENT_REFUSED', message, { reason: cause.code, cause })
     }
-    throw new PaymentError('ISSUER_UNAVAILABLE', 'the issuer does not answer: nothing was charged', { cause })
+    const [pause, ...later] = retry
+    if (pause === undefined) {
+      throw new PaymentError('ISSUER_UNAVAILABLE', 'the issuer does not answer: nothing was charged', { cause })
+    }
+    await sleep(pause, undefined, { ref: false })
+    return reserve(issuer, sealed, later)
   }
+}
+
+/** Anything else may pass. */
+function isRefusal(error: unknown): error is IssuerRefusal {
+  return error instanceof IssuerRefusal && error.code !== 'UNAVAILABLE'
 }
 
 /** Renews a reserve while `isOpen`, so that an answer may take longer than a reserve lasts; as long as the issuer agrees. */
@@ -155,13 +173,13 @@ async function keepReserved(
   issuer: IssuerClient,
   { payment, expiresAt }: ReserveAnswer,
   isOpen: () => boolean,
-  { pauseMin, pauseMax }: RenewTiming,
+  { renewMin, renewMax }: PaymentTiming,
   log: Logger,
 ): Promise<void> {
   let until = Number(expiresAt)
   for (;;) {
     const half = ((until - Date.now() / 1000) * 1000) / 2
-    await sleep(Math.min(Math.max(half, pauseMin), pauseMax), undefined, { ref: false })
+    await sleep(Math.min(Math.max(half, renewMin), renewMax), undefined, { ref: false })
     if (!isOpen()) return
     try {
       const renewed = Number((await issuer.renew(payment)).expiresAt)
@@ -172,7 +190,7 @@ async function keepReserved(
       until = renewed
     } catch (error) {
       // What passes is tried again at the next turn; a refusal is the last word.
-      if (error instanceof IssuerRefusal && error.code !== 'UNAVAILABLE') return
+      if (isRefusal(error)) return
     }
   }
 }
@@ -188,7 +206,7 @@ async function captureUntilDone(
       const { sealedChange } = await issuer.capture(payment, fee)
       return sealedChange === undefined ? undefined : formatSealed(sealedChange)
     } catch (error) {
-      if (error instanceof IssuerRefusal && error.code !== 'UNAVAILABLE') {
+      if (isRefusal(error)) {
         log.warn('capture refused', { code: error.code })
         return undefined
       }

@@ -36,7 +36,7 @@ import { type ChangeEntry, hashBlanks, hashChange, type ReserveEntry } from './e
 import { IssuerError } from './issuerError.ts'
 import type { PaymentState } from './ledger.ts'
 import { blankToSign, type OpenBlanks } from './paymentMemory.ts'
-import { type IssuerKeyset, type IssuerPorts, keysetOf, requireWriter } from './ports.ts'
+import { type IssuerKeyset, type IssuerPorts, keysetOf, requireActive, requireWriter } from './ports.ts'
 import type { SpentCredit as StoredSpentCredit } from './store.ts'
 import type { Writer } from './writer.ts'
 
@@ -45,6 +45,8 @@ export async function reserve(ports: IssuerPorts, request: ReserveRequest): Prom
   const { gateway, sealedPayment, signature } = request
   const digest = hashReserve({ gateway, payment: toHex(keccak256(sealedPayment)) }, ports.domain)
   requireSigner(digest, signature, gateway)
+  // Only the writer says of a payment that it cannot be opened: to a gateway that is the last word.
+  requireActive(ports)
   if (!(await ports.chain.isActiveGateway(gateway))) {
     throw new IssuerError('UNKNOWN_GATEWAY', 'the registry has no such active gateway')
   }
@@ -242,15 +244,11 @@ function spentCredit({ credits }: Payment, i: number, message: Uint8Array): Stor
   return { credit: toHex(message), exitKey: credit.exitKey, secret: credit.secret }
 }
 
-/** The payment, in whichever keyset it is. Throws `IssuerError`: `EXIT_ONLY`, `UNKNOWN_PAYMENT`. */
+/** The payment, in whichever keyset it is. Throws `IssuerError`: `EXIT_ONLY`, `UNAVAILABLE`, `UNKNOWN_PAYMENT`. */
 function find(ports: IssuerPorts, payment: Hex): { keyset: IssuerKeyset; state: PaymentState } {
-  const active = ports.active()
-  if ('inactiveBecause' in active) {
-    // What cannot be known to be newest must not be captured: it may have been, for another fee.
-    throw new IssuerError(active.isFinal ? 'EXIT_ONLY' : 'UNAVAILABLE', active.inactiveBecause)
-  }
+  const { writer } = requireActive(ports)
   for (const keyset of ports.keysets.values()) {
-    const state = active.writer.ledger(keyset.id).payment(payment)
+    const state = writer.ledger(keyset.id).payment(payment)
     if (state !== undefined) return { keyset, state }
   }
   throw new IssuerError('UNKNOWN_PAYMENT', 'no such payment was reserved here')

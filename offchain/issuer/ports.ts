@@ -59,6 +59,16 @@ export function keysetOf(ports: IssuerPorts, keyset: Hex): IssuerKeyset {
   return known
 }
 
+/**
+ * The writer and what it may write. Without one nothing is said of a payment: what is not known to be newest must not be captured, and it may
+ * have been, for another fee. Throws `IssuerError` (`EXIT_ONLY`, `UNAVAILABLE`).
+ */
+export function requireActive({ active }: Pick<IssuerPorts, 'active'>): ActiveWriter {
+  const state = active()
+  if (!('inactiveBecause' in state)) return state
+  throw new IssuerError(state.isFinal ? 'EXIT_ONLY' : 'UNAVAILABLE', state.inactiveBecause)
+}
+
 /** The writer, if it may write this keyset now. Throws `IssuerError` (`EXIT_ONLY`, `UNAVAILABLE`). */
 export function requireWriter(ports: IssuerPorts, keyset: Hex): Writer {
   const active = ports.active()
