@@ -1,4 +1,4 @@
-/** `npm run bench`: measures, and writes docs/benchmarks.json and docs/benchmarks.md. @module */
+/** `npm run bench`: measures, and writes docs/benchmarks.json and docs/benchmarks.md. `npm run bench -- log relay` measures only these and writes nothing. @module */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { measureCredits } from './credits.ts'
@@ -14,20 +14,33 @@ import { measureSealing } from './sealing.ts'
 
 const root = new URL('../../', import.meta.url)
 
-const rows = [
-  ...(await measureGas()),
-  ...(await measureLog()),
-  ...(await measureIngest()),
-  ...(await measureProofs()),
-  ...(await measureSealing()),
-  ...(await measureEndToEnd()),
-  ...(await measureRelay()),
-  ...(await measureCredits()),
-  ...(await measureCreditsClient()),
-]
-const machine = describeMachine()
-writeFileSync(new URL('docs/benchmarks.json', root), `${JSON.stringify(toEntries(rows, machine), null, 2)}\n`)
-writeFileSync(new URL('docs/benchmarks.md', root), toMarkdown(rows, machine))
+const MEASURES: Readonly<Record<string, () => Promise<readonly Row[]>>> = {
+  gas: measureGas,
+  log: measureLog,
+  ingest: measureIngest,
+  proofs: measureProofs,
+  sealing: measureSealing,
+  e2e: measureEndToEnd,
+  relay: measureRelay,
+  credits: measureCredits,
+  creditsClient: measureCreditsClient,
+}
+
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter((name) => !(name in MEASURES))
+if (unknown.length > 0) {
+  process.stderr.write(`no such measure: ${unknown.join(', ')}. There are: ${Object.keys(MEASURES).join(', ')}\n`)
+  process.exit(1)
+}
+const rows: Row[] = []
+for (const [name, measure] of Object.entries(MEASURES)) {
+  if (wanted.length === 0 || wanted.includes(name)) rows.push(...(await measure()))
+}
+if (wanted.length === 0) {
+  const machine = describeMachine()
+  writeFileSync(new URL('docs/benchmarks.json', root), `${JSON.stringify(toEntries(rows, machine), null, 2)}\n`)
+  writeFileSync(new URL('docs/benchmarks.md', root), toMarkdown(rows, machine))
+}
 for (const row of rows) {
   process.stdout.write(`${row.id.padEnd(24)}${format(row.value).padStart(12)} ${row.unit.padEnd(5)}${verdict(row)}\n`)
 }
