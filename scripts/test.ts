@@ -103,7 +103,12 @@ async function run(
   const begun = performance.now()
   const child = spawn(command, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, NODE_OPTIONS: '--disable-warning=ExperimentalWarning' },
+    env: {
+      ...process.env,
+      NODE_OPTIONS: '--disable-warning=ExperimentalWarning',
+      // Some hundred processes of ours are started: what the first has compiled, the others read.
+      NODE_COMPILE_CACHE: join(folder, 'compiled'),
+    },
   })
   let output = ''
   const take = (text: string) => {
