@@ -8,13 +8,25 @@ import { chat } from './commands/chat.ts'
 import { credits } from './commands/credits.ts'
 import { deploy } from './commands/deploy.ts'
 import { evidence } from './commands/evidence.ts'
+import { init } from './commands/init.ts'
 import { measure } from './commands/measure.ts'
 import { proxy } from './commands/proxy.ts'
 import { roleCommands } from './commands/roles.ts'
 import { status } from './commands/status.ts'
 import { verify } from './commands/verify.ts'
 
-const COMMANDS: readonly Command[] = [chat, proxy, credits, verify, evidence, measure, status, ...roleCommands, deploy]
+const COMMANDS: readonly Command[] = [
+  chat,
+  proxy,
+  credits,
+  verify,
+  evidence,
+  measure,
+  status,
+  init,
+  ...roleCommands,
+  deploy,
+]
 
 await run(process.argv.slice(2))
 

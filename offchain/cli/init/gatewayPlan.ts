@@ -1,0 +1,150 @@
+/** Questions for a gateway and its operator agent. @module */
+import { join } from 'node:path'
+import type { ClaimSource } from '#protocol/receipt/receipt.ts'
+import { MODEL_SERVERS } from '../../../gateway/backends/modelServers.ts'
+import { GatewayConfigSchema } from '../../../gateway/config.ts'
+import { OperatorConfigSchema } from '../../operator/config.ts'
+import { readChoice, readHashes, readListen, readNames, readUnits, readUrls, urlOfListen } from './answers.ts'
+import { askAccount, askAttester, askDeployment } from './chainAnswers.ts'
+import { AnswerError, type Interview } from './interview.ts'
+import { type Plan, plannedConfig } from './plan.ts'
+
+/** The model that ships with the gateway: it shows that everything works, and says nothing sensible. */
+const DEMO_MODEL = 'sealpath-demo-1m'
+
+type Served = { readonly backend: unknown; readonly models: readonly string[]; readonly source: ClaimSource }
+
+/** A gateway that serves one model server, or the demo model. */
+export async function planGateway(interview: Interview, folder: string): Promise<Plan> {
+  const deployment = await askDeployment(interview)
+  const { chainId, registry, settlement, vault } = deployment
+  const account = await askAccount(interview, folder, 'operator')
+  const rpcUrl = (await interview.ask({ key: 'rpc', text: 'JSON-RPC endpoint of the chain', parse: readUrls(1) }))[0]
+  const listen = await interview.ask({
+    key: 'listen',
+    text: 'Where relays reach it',
+    initial: '0.0.0.0:8443',
+    parse: readListen,
+  })
+  const agentListen = await interview.ask({
+    key: 'agent-listen',
+    text: 'Where its own operator agent reaches it, open to nobody else',
+    initial: '127.0.0.1:8444',
+    parse: readListen,
+  })
+  const attester = await askAttester(interview, chainId, folder)
+  const { backend, models, source } = await askBackend(interview)
+  const prices = await askPrices(interview, models, source)
+  const issuer = await askIssuer(interview, vault)
+  const aggregators = await interview.ask({
+    key: 'aggregators',
+    text: 'Aggregators that settle its receipts, with commas',
+    parse: readUrls(1),
+  })
+  const status = await interview.ask({
+    key: 'operator-listen',
+    text: 'Where the operator agent says how it is',
+    initial: '127.0.0.1:8445',
+    parse: readListen,
+  })
+  const gateway = {
+    listen,
+    agentListen,
+    chain: { chainId, registry, settlement, operator: account.address },
+    attester,
+    backends: [backend],
+    prices,
+    ...(issuer === undefined ? {} : { issuer }),
+  }
+  const operator = {
+    listen: status,
+    gatewayAgentUrl: urlOfListen(agentListen),
+    rpcUrl,
+    registry,
+    accountKeyFile: account.file,
+    aggregators,
+    dataFolder: join(folder, 'outbox'),
+  }
+  const [gatewayFile, operatorFile] = [join(folder, 'gateway.json'), join(folder, 'operator.json')]
+  return {
+    files: [
+      ...account.files,
+      plannedConfig(gatewayFile, GatewayConfigSchema, gateway),
+      plannedConfig(operatorFile, OperatorConfigSchema, operator),
+    ],
+    notes: [
+      ...account.notes,
+      `Its bond is locked at registration: deposit it first, from any account, for ${account.address}.`,
+      `Start it: sealpath gateway --config ${gatewayFile}`,
+      `and beside it: sealpath operator --config ${operatorFile}`,
+    ],
+  }
+}
+
+async function askBackend(interview: Interview): Promise<Served> {
+  const url = await interview.ask({
+    key: 'model-server',
+    text: 'Base URL of an OpenAI-compatible model server, or demo for the model that ships with it',
+    initial: 'demo',
+    parse: (answer) => (answer === 'demo' ? undefined : readUrls(1)(answer)[0]),
+  })
+  if (url === undefined) return { backend: { kind: 'embedded' }, models: [DEMO_MODEL], source: 'measured' }
+  const server = await interview.ask({
+    key: 'server-kind',
+    text: `Which server it is: ${MODEL_SERVERS.join(', ')}`,
+    initial: MODEL_SERVERS[0],
+    parse: readChoice(...MODEL_SERVERS),
+  })
+  const models = await interview.ask({ key: 'models', text: 'Models that it serves, with commas', parse: readNames })
+  const source = await interview.ask<ClaimSource>({
+    key: 'source',
+    text: 'Who vouches for the model: measured in the same image, proxied from an https host, or the operator',
+    initial: url.startsWith('https:') ? 'proxied' : 'operator',
+    parse(answer) {
+      const choice = readChoice('measured', 'proxied', 'operator')(answer)
+      if (choice === 'proxied' && !url.startsWith('https:')) throw new AnswerError('only an https host can be proxied')
+      return choice
+    },
+  })
+  const apiKeyFile = await interview.ask({
+    key: 'api-key-file',
+    text: 'File with its API key, or none',
+    initial: 'none',
+    parse: (answer) => (answer === 'none' ? undefined : answer),
+  })
+  const backend = {
+    kind: 'openai',
+    url,
+    server,
+    source,
+    models: models.map((name) => ({ name })),
+    ...(apiKeyFile === undefined ? {} : { apiKeyFile }),
+  }
+  return { backend, models, source }
+}
+
+async function askPrices(interview: Interview, models: readonly string[], source: ClaimSource): Promise<unknown> {
+  const ask = (key: string, text: string, initial: string) => interview.ask({ key, text, initial, parse: readUnits })
+  const requestUnits = await ask('price-request', 'Price of a request, in millionths of an OPG', '100')
+  const promptUnitsPerMillion = await ask('price-prompt', 'Price of a million tokens in, likewise', '500000')
+  const completionUnitsPerMillion = await ask('price-completion', 'Price of a million tokens out, likewise', '1500000')
+  const price = { requestUnits, promptUnitsPerMillion, completionUnitsPerMillion }
+  return { format: 'sealpath-prices/1', models: models.map((model) => ({ model, source, ...price })) }
+}
+
+async function askIssuer(interview: Interview, vault: string): Promise<unknown> {
+  const urls = await interview.ask({
+    key: 'issuers',
+    text: 'Issuer of the credits that it takes, with those that may take its place; or free',
+    initial: 'free',
+    parse: (answer) => (answer === 'free' ? [] : readUrls(1)(answer)),
+  })
+  if (urls.length === 0) return undefined
+  const measurements = await interview.ask({
+    key: 'issuer-measurements',
+    text: 'Measurements that issuers may have, with commas; none on a local chain',
+    initial: 'none',
+    parse: (answer) => (answer === 'none' ? [] : readHashes(answer)),
+  })
+  return { urls, vault, ...(measurements.length === 0 ? {} : { measurements }) }
+}

@@ -1,0 +1,114 @@
+/** Questions for an issuer and its operator agent. @module */
+import { join } from 'node:path'
+import { IssuerConfigSchema } from '../../issuer/config.ts'
+import { OperatorConfigSchema } from '../../operator/config.ts'
+import { readCount, readHashes, readListen, readUrls, urlOfListen } from './answers.ts'
+import { askAccount, askAttester, askDeployment } from './chainAnswers.ts'
+import { askDatabase } from './databaseAnswer.ts'
+import { AnswerError, type Interview } from './interview.ts'
+import { type Plan, plannedConfig } from './plan.ts'
+
+export async function planIssuer(interview: Interview, folder: string): Promise<Plan> {
+  const { chainId, registry, settlement, vault, fromBlock } = await askDeployment(interview)
+  const account = await askAccount(interview, folder, 'issuer')
+  const rpcUrls = await interview.ask({
+    key: 'rpc',
+    text: 'JSON-RPC endpoints of the chain, of different providers, with commas',
+    parse: readUrls(2),
+  })
+  const listen = await interview.ask({
+    key: 'listen',
+    text: 'Where relays and gateways reach it',
+    initial: '0.0.0.0:8460',
+    parse: readListen,
+  })
+  const agentListen = await interview.ask({
+    key: 'agent-listen',
+    text: 'Where its own operator agent reaches it, open to nobody else',
+    initial: '127.0.0.1:8461',
+    parse: readListen,
+  })
+  const attester = await askAttester(interview, chainId, folder)
+  const keys = await askKeys(interview)
+  const database = await askDatabase(interview, folder, 5_434)
+  const urls = await interview.ask({
+    key: 'witnesses',
+    text: 'Aggregators that witness its log, with commas',
+    parse: readUrls(1),
+  })
+  const quorum = await interview.ask({
+    key: 'quorum',
+    text: 'How many of them must have a change before it is answered',
+    initial: String(Math.floor(urls.length / 2) + 1),
+    parse(answer) {
+      const count = readCount(answer)
+      if (count > urls.length) throw new AnswerError(`there are ${urls.length} witnesses`)
+      return count
+    },
+  })
+  const status = await interview.ask({
+    key: 'operator-listen',
+    text: 'Where the operator agent says how it is and sells deposits',
+    initial: '127.0.0.1:8462',
+    parse: readListen,
+  })
+  const issuer = {
+    listen,
+    agentListen,
+    chain: { chainId, registry, settlement, operator: account.address, vault, fromBlock },
+    rpcUrls,
+    attester,
+    keys,
+    database,
+    witnesses: { urls, quorum },
+  }
+  const operator = {
+    listen: status,
+    gatewayAgentUrl: urlOfListen(agentListen),
+    rpcUrl: rpcUrls[0],
+    registry,
+    accountKeyFile: account.file,
+    aggregators: urls,
+    dataFolder: join(folder, 'outbox'),
+    deposits: { vault, accountKeyFile: account.file },
+    fromBlock,
+  }
+  const [issuerFile, operatorFile] = [join(folder, 'issuer.json'), join(folder, 'operator.json')]
+  return {
+    files: [
+      ...account.files,
+      plannedConfig(issuerFile, IssuerConfigSchema, issuer),
+      plannedConfig(operatorFile, OperatorConfigSchema, operator),
+    ],
+    notes: [
+      ...account.notes,
+      `Its bond is locked at registration: deposit it first, from any account, for ${account.address}.`,
+      `Start it: sealpath issuer --config ${issuerFile}`,
+      `and beside it: sealpath operator --config ${operatorFile}`,
+    ],
+  }
+}
+
+/** A new keyset, or the keysets of an issuer whose place this one may take. */
+async function askKeys(interview: Interview): Promise<unknown> {
+  const from = await interview.ask({
+    key: 'keys',
+    text: 'new for keys of its own, or the URLs of issuers whose place it may take',
+    initial: 'new',
+    parse: (answer) => (answer === 'new' ? undefined : readUrls(1)(answer)),
+  })
+  if (from !== undefined) {
+    const predecessors = await interview.ask({
+      key: 'predecessors',
+      text: 'Measurements that they may have besides its own, with commas, or none',
+      initial: 'none',
+      parse: (answer) => (answer === 'none' ? [] : readHashes(answer)),
+    })
+    return { from, ...(predecessors.length === 0 ? {} : { predecessors }) }
+  }
+  const days = (key: string, text: string, initial: string) => interview.ask({ key, text, initial, parse: readCount })
+  const signDays = await days('sign-days', 'Days in which deposits become credits', '90')
+  const spendDays = await days('spend-days', 'Days in which credits are spent', '180')
+  const exitDays = await days('exit-days', 'Days in which the vault pays credits out', '545')
+  return { generate: { signDays, spendDays, exitDays } }
+}
