@@ -1,17 +1,16 @@
 /** What the gateway remembers of one answer until its receipt is issued. @module */
 import { joinBytes } from '#protocol/bytes.ts'
 import { feeRoundedUp, type PricedModel, type Usage } from '#protocol/prices.ts'
-import type { Salts } from '#protocol/receipt/commitment.ts'
 import type { Outcome } from '#protocol/receipt/receipt.ts'
 import { type AnswerEvent, saysSomething } from './backends/backend.ts'
+import type { ExchangeBinding } from './exchangeBinding.ts'
 
 export type AnswerContext = {
   readonly model: PricedModel
   /** The exact bytes of the inner request's body. */
   readonly requestBody: Uint8Array
   readonly nonce: Uint8Array
-  readonly encapsulatedHash: Uint8Array
-  readonly salts: Salts
+  readonly binding: Promise<ExchangeBinding>
 }
 
 /** Words of model servers for how an answer ended. */

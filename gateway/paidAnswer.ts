@@ -116,6 +116,8 @@ export function answerStreamed(options: PaidAnswerOptions): InnerResponse {
     async trailers() {
       isSettled = true
       try {
+        // The last words leave in this turn of the event loop, and do not wait for the milliseconds that a receipt takes.
+        await new Promise((resolve) => setImmediate(resolve))
         return await settle(options)
       } finally {
         release()

@@ -1,11 +1,10 @@
 /** From a delivered answer to its receipt: commitments, fee, leaf, and its place in the signed log. @module */
 
 import type { ReceiptLog } from '#node/enclave/receiptLog.ts'
-import type { SealedExchange } from '#node/sealing/sealedServer.ts'
 import { toHex } from '#protocol/bytes.ts'
 import { hashPriceList } from '#protocol/prices.ts'
 import { readAnswer } from '#protocol/receipt/answer.ts'
-import { commit, deriveSalts, type Salts } from '#protocol/receipt/commitment.ts'
+import { commit } from '#protocol/receipt/commitment.ts'
 import {
   hashName,
   hashPrivateReceipt,
@@ -21,7 +20,6 @@ import type { ReceiptMessage } from '#protocol/wire/receiptFile.ts'
 import type { AnswerRecord } from './answerRecord.ts'
 
 export type ReceiptIssuer = {
-  saltsOf(exchange: SealedExchange): Promise<Salts>
   /** Issues the receipt of an answer. `nowSeconds` since the epoch. Throws `ReceiptLogError`. */
   issue(record: AnswerRecord, nowSeconds: number): Promise<ReceiptMessage>
 }
@@ -29,9 +27,9 @@ export type ReceiptIssuer = {
 export function createReceiptIssuer(statement: Statement, priceList: string, log: ReceiptLog): ReceiptIssuer {
   const prices = hashPriceList(priceList)
   return {
-    saltsOf: (exchange) => deriveSalts(exchange.exportSecret),
     async issue(record, nowSeconds) {
-      const { model, requestBody, nonce, encapsulatedHash, salts } = record.context
+      const { model, requestBody, nonce, binding } = record.context
+      const { encapsulatedHash, salts } = await binding
       const body = record.body
       const { output, toolCalls } = readAnswer(body, record.contentType)
       const usage = record.usage

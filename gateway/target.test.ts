@@ -1,6 +1,6 @@
 /** The target behind a real sealed server and a real client: what it answers, lists and refuses. @module */
-import { describe, expect, test } from 'vitest'
-import { decodeUtf8 } from '#protocol/bytes.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { decodeUtf8, encodeUtf8 } from '#protocol/bytes.ts'
 import { readAnswer } from '#protocol/receipt/answer.ts'
 import type { Field } from '#protocol/sealing/binaryHttpFields.ts'
 import type { PaddingMode } from '#protocol/shape.ts'
@@ -40,6 +40,36 @@ describe('a chat', () => {
       expect(gateway.faults).toEqual([])
     },
   )
+
+  test('asks the model before it prepares the receipt, and issues it when the last words have left', async () => {
+    const order: string[] = []
+    const gateway = startGateway(() => {
+      order.push('asked')
+      return hello()
+    })
+    const exchange = {
+      get encapsulatedHash() {
+        order.push('prepared')
+        return new Uint8Array(32)
+      },
+      exportSecret: async (_label: string, lengthBytes: number) => new Uint8Array(lengthBytes),
+      signal: new AbortController().signal,
+    }
+    const body = encodeUtf8(JSON.stringify(chat({ stream: true })))
+    const inner = { method: 'POST', scheme: 'https', authority: 'g', path: '/v1/chat/completions', headers: [], body }
+    const answer = await gateway.target.handle(inner, exchange)
+    if (answer.body instanceof Uint8Array) throw new Error('expected a body that comes piece by piece')
+    for await (const _ of answer.body);
+    const issue = vi.spyOn(gateway.log, 'issue')
+    const trailers = answer.trailers?.()
+    // Of a turn of the event loop that would write the last words, everything else is over then.
+    await new Promise((resolve) => process.nextTick(resolve))
+    for (let i = 0; i < 100; i++) await undefined
+    expect(issue).not.toHaveBeenCalled()
+    expect(await trailers).toHaveLength(1)
+    expect(issue).toHaveBeenCalledOnce()
+    expect(order).toEqual(['asked', 'prepared'])
+  })
 
   test('tells the usage in a stream only to clients that asked', async () => {
     const gateway = startGateway(hello)

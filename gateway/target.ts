@@ -17,6 +17,7 @@ import { type PaddingMode, TICK_MS } from '#protocol/shape.ts'
 import { PAYMENT_FIELD } from '#protocol/wire/paymentField.ts'
 import { AnswerRecord } from './answerRecord.ts'
 import { BackendError, errorBody, modelNotFound, overloaded, wrongModel } from './backends/backendError.ts'
+import { bindExchange } from './exchangeBinding.ts'
 import { jsonResponse, readField, readNonce, readPadding, textResponse } from './innerFields.ts'
 import { deliverySecondsMax, type TargetLimits } from './limits.ts'
 import { ModelAnswer } from './modelAnswer.ts'
@@ -97,7 +98,7 @@ async function answerPaid(
   if (release === undefined) throw overloaded('the gateway is busy: try another one or come back in a moment')
   try {
     const question = parseQuestion(path, parseJsonBody(inner.body), options.limits)
-    const prepared = await prepare(options, path, question, inner, exchange, mode, release)
+    const prepared = prepare(options, path, question, inner, exchange, mode, release)
     await beginAnswer(prepared)
     return question.stream ? answerStreamed(prepared) : await answerWhole(prepared)
   } catch (error) {
@@ -106,7 +107,7 @@ async function answerPaid(
   }
 }
 
-async function prepare(
+function prepare(
   { models, issuer, payments, limits, nowSeconds }: TargetOptions,
   path: PaidPath,
   question: Question,
@@ -114,20 +115,18 @@ async function prepare(
   exchange: SealedExchange,
   mode: PaddingMode,
   release: () => void,
-): Promise<PaidAnswerOptions> {
+): PaidAnswerOptions {
   const served = models.get(question.model)
   if (served === undefined) throw modelNotFound(question.model)
   const { backend, model, price } = served
   if (!model.serves.includes(question.asks) || backend[question.asks] === undefined) {
     throw wrongModel(model.name, question.asks, model.serves)
   }
-  const record = new AnswerRecord({
-    model: price,
-    requestBody: inner.body,
-    nonce: readNonce(inner),
-    encapsulatedHash: exchange.encapsulatedHash,
-    salts: await issuer.saltsOf(exchange),
-  })
+  const nonce = readNonce(inner)
+  const binding = bindExchange(exchange)
+  // Awaited when the receipt is issued, where there is one.
+  binding.catch(() => undefined)
+  const record = new AnswerRecord({ model: price, requestBody: inner.body, nonce, binding })
   const frame = {
     id: `${question.format.idPrefix}${randomBytes(12).toString('hex')}`,
     created: Math.floor(nowSeconds()),

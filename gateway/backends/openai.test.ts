@@ -146,10 +146,8 @@ describe('what the model server gets', () => {
     expect(headers).toEqual({
       accept: 'text/event-stream',
       'accept-encoding': 'identity',
-      'accept-language': '*',
       'content-length': expect.any(String),
       'content-type': 'application/json',
-      'sec-fetch-mode': 'cors',
       'user-agent': 'sealpath-gateway',
     })
   })
@@ -409,6 +407,38 @@ describe('an answer that is cut', () => {
   ])('before it began, by %s, throws UPSTREAM_MALFORMED', async (_, bytes) => {
     answer = stream(bytes)
     expect(await refusal({}, { eventCharsMax: 1_000 })).toMatchObject({ status: 502, code: 'UPSTREAM_MALFORMED' })
+  })
+})
+
+describe('the connection of an answer', () => {
+  it('serves the next one, although the response ends some time behind its last word', async () => {
+    let connections = 0
+    server.on('connection', () => connections++)
+    const whole = [piece('x'), end(), counted, DONE].join('')
+    let last: ServerResponse | undefined
+    answer = (response) => {
+      last = response
+      response.write(whole)
+    }
+    for (let i = 0; i < 3; i++) {
+      expect(text(await collect())).toBe('x')
+      await new Promise<void>((resolve) => last?.end(resolve))
+      // What is written on this machine is read in the next turns of the event loop.
+      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(seen).toHaveLength(3)
+    expect(connections).toBe(1)
+  })
+
+  it('is closed when the response does not end behind its last word', { timeout: 5_000 }, async () => {
+    const hungUp = new Promise<void>((resolve) => {
+      answer = (response) => {
+        response.on('close', resolve)
+        response.write([piece('x'), end(), counted, DONE].join(''))
+      }
+    })
+    await collect()
+    await hungUp
   })
 })
 

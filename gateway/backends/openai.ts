@@ -144,7 +144,7 @@ async function* embeddings(
   const model = findModel(options, request.model)
   const fields = buildEmbeddingsBody(bodyOptions(options, model), request)
   const call = prepareCall(base, 'embeddings', fields, 'input', model, signal)
-  const text = await readWhole(options, call, { hasStarted: false, cut: cutWhole })
+  const text = await readWhole(options, call, { hasStarted: false, hasEnded: false, cut: cutWhole })
   yield* readEmbeddings(text, request, call.body.length, call)
 }
 

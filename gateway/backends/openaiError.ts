@@ -1,4 +1,5 @@
 /** What a model server's refusal becomes for the client: its own fault is named, ours stays with us. @module */
+import type { IncomingMessage } from 'node:http'
 import { isRecord } from '../requests/fields.ts'
 import { BackendError } from './backendError.ts'
 
@@ -12,7 +13,7 @@ export type RefusalWords = {
 
 /** Reads the refusal of an HTTP answer other than 200; `onBytes` is called for each part of its body. */
 export async function upstreamRefusal(
-  response: Response,
+  response: IncomingMessage,
   onBytes: () => void,
   words: RefusalWords,
 ): Promise<BackendError> {
@@ -23,7 +24,7 @@ export async function upstreamRefusal(
   } catch {
     // Not JSON: a proxy's page, or nothing. The status alone decides then.
   }
-  return refusalOf(response.status, isRecord(body) ? (body.error ?? body) : undefined, words)
+  return refusalOf(response.statusCode ?? 502, isRecord(body) ? (body.error ?? body) : undefined, words)
 }
 
 /** The refusal for an OpenAI `error` value (`{ message, type, code }`, or Ollama's plain text) that came with `status`. */
@@ -67,22 +68,17 @@ function isContextOverflow(fields: Record<string, unknown>, message: string): bo
   )
 }
 
-async function readBounded(response: Response, onBytes: () => void): Promise<string> {
-  if (response.body === null) return ''
+async function readBounded(response: IncomingMessage, onBytes: () => void): Promise<string> {
   const decoder = new TextDecoder()
-  const reader = response.body.getReader()
   let text = ''
-  for (;;) {
+  onBytes()
+  for await (const part of response) {
     onBytes()
-    const { done, value } = await reader.read()
-    if (done) return text + decoder.decode()
-    text += decoder.decode(value, { stream: true })
-    if (text.length > ERROR_BODY_CHARS_MAX) {
-      // The rest is not wanted, and a failure to cancel it changes nothing.
-      reader.cancel().catch(() => {})
-      return ''
-    }
+    text += decoder.decode(part, { stream: true })
+    // The rest is not wanted.
+    if (text.length > ERROR_BODY_CHARS_MAX) return ''
   }
+  return text + decoder.decode()
 }
 
 const MESSAGE_CHARS_MAX = 500

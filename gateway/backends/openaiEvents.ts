@@ -21,6 +21,7 @@ export class OpenaiEvents implements AnswerFaults {
   readonly #open = new Set<number>()
   readonly #finished = new Set<number>()
   #started = false
+  #ended = false
   #pieces = 0
   #usage: { readonly promptTokens: number; readonly completionTokens: number } | undefined
 
@@ -31,6 +32,11 @@ export class OpenaiEvents implements AnswerFaults {
   /** Whether the client may have seen a part of the answer. */
   get hasStarted(): boolean {
     return this.#started
+  }
+
+  /** Whether the server has said all of its answer. */
+  get hasEnded(): boolean {
+    return this.#ended
   }
 
   /** The events of one chunk, or of a whole answer. Throws `BackendError` for an error inside the stream and for a chunk that is none. */
@@ -49,6 +55,7 @@ export class OpenaiEvents implements AnswerFaults {
     if (this.#open.size > 0 || this.#finished.size < this.#options.choices) {
       throw this.cut('the model server ended the stream before its answer was complete')
     }
+    this.#ended = true
     if (this.#usage !== undefined) return { kind: 'usage', ...this.#usage, reported: true }
     // Servers send one delta for each token, and English has about four characters to a token: an estimate, and marked as one.
     const promptTokens = Math.ceil(this.#options.requestChars / 4)

@@ -3,10 +3,10 @@
  * contract's to check. What is acknowledged is committed, and a repeat answers the same.
  * @module
  */
-
+import { isSigner } from '#node/signatures.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { type Clearing, hashClearing } from '#protocol/receipt/clearing.ts'
-import { recoverSigner, type SettlementDomain } from '#protocol/receipt/head.ts'
+import type { SettlementDomain } from '#protocol/receipt/head.ts'
 import type { SignedClearing } from '#protocol/wire/agentApi.ts'
 import type { AggregatorErrorCode } from '#protocol/wire/aggregatorApi.ts'
 import type { StandingReader } from './standing.ts'
@@ -39,7 +39,7 @@ export async function takeClearing(ports: ClearingPorts, clearing: SignedClearin
   if (writer === undefined) return refuse('UNKNOWN_KEYSET', 'the vault knows no such keyset')
   const { r, vs, ...stated } = clearing
   const id = hashClearing(stated, ports.domain)
-  if (recoverSigner(id, { r, vs })?.toLowerCase() !== writer) {
+  if (!isSigner(id, { r, vs }, writer)) {
     return refuse('BAD_SIGNATURE', "the keyset's writer did not sign this clearing for this chain and contract")
   }
   if ((await ports.standingOf(writer)) !== 'issuer') {

@@ -6,10 +6,11 @@
  * @module
  */
 import { strict as assert } from 'node:assert'
+import { isSigner } from '#node/signatures.ts'
 import { concatBytes, type Hex, toHex } from '#protocol/bytes.ts'
 import type { Keccak256 } from '#protocol/hash.ts'
 import { EMPTY_EDGE, type LogEdge, rootOfEdge } from '#protocol/log/edge.ts'
-import { isSignedByEnclave, type SettlementDomain } from '#protocol/receipt/head.ts'
+import { hashHead, type SettlementDomain } from '#protocol/receipt/head.ts'
 import type { AggregatorErrorCode, HeadDelivery } from '#protocol/wire/aggregatorApi.ts'
 import { contradict, contradictionEvidence, forkEvidence } from './evidence.ts'
 import { extendEdge } from './extendEdge.ts'
@@ -52,7 +53,7 @@ export async function ingest(ports: IngestPorts, delivery: HeadDelivery): Promis
   if (from + BigInt(leaves.length / LEAF_BYTES) !== head.size) {
     return refuse('BAD_REQUEST', 'expected exactly the leaves from `from` up to the size of the head')
   }
-  if (!isSignedByEnclave({ head: { kind: 'earnings', ...stated }, signature }, ports.domain)) {
+  if (!isSigner(hashHead({ kind: 'earnings', ...stated }, ports.domain), signature, head.enclave)) {
     return refuse('BAD_SIGNATURE', 'the enclave did not sign this head for this chain and contract')
   }
   const standing = await ports.standingOf(head.enclave)
@@ -90,13 +91,13 @@ async function reviewDelivery(
   if (difference !== undefined) return reviewFork(log, { head, from, leaves }, start + difference, hash)
 
   if (stop <= log.edge.size) {
-    const edge = extendEdge(EMPTY_EDGE, await log.readLeaves(0, stop), hash)
+    const edge = extendEdge(EMPTY_EDGE, await log.readLeaves(0, stop))
     if (!hasRoot(edge, head.root, hash)) return rootMismatch()
     await log.noteHead(head)
     return { ok: true, size: BigInt(log.edge.size) }
   }
   const fresh = leaves.subarray(overlap.length)
-  const edge = extendEdge(log.edge, fresh, hash)
+  const edge = extendEdge(log.edge, fresh)
   if (!hasRoot(edge, head.root, hash)) return rootMismatch()
   await log.append(fresh, edge, head)
   return { ok: true, size: head.size }
@@ -110,7 +111,7 @@ async function reviewFork(
   hash: Keccak256,
 ): Promise<Ingested> {
   const theirs = concatBytes(await log.readLeaves(0, Number(from)), leaves)
-  if (!hasRoot(extendEdge(EMPTY_EDGE, theirs, hash), head.root, hash)) return rootMismatch()
+  if (!hasRoot(extendEdge(EMPTY_EDGE, theirs), head.root, hash)) return rootMismatch()
   const newest = await log.readHead(BigInt(log.edge.size))
   assert(newest !== undefined, 'a log that is not empty ends at a head')
   const ours = await log.readLeaves(0, log.edge.size)

@@ -30,6 +30,20 @@ describe('the index of a run', () => {
     expect(to - from).toBeLessThan(COUNT / 8)
   })
 
+  test('is sorted by prefix, leaves of one prefix in their order', () => {
+    const doubled = concatBytes(leaves, leaves)
+    const index = buildLeafIndex(doubled)
+    const entries = Array.from({ length: 2 * COUNT }, (_, i) =>
+      Buffer.from(index.subarray(8 * i, 8 * i + 8)).readBigUInt64BE(),
+    )
+    expect(entries).toEqual(entries.toSorted((a, b) => (a < b ? -1 : 1)))
+    const offsets = entries.map((entry) => Number(entry & 0xffff_ffffn))
+    expect(new Set(offsets).size).toBe(2 * COUNT)
+    for (const [i, offset] of offsets.entries()) {
+      expect(Number((entries[i] ?? 0n) >> 32n)).toBe(prefixOfLeaf(doubled.subarray(32 * offset, 32 * offset + 32)))
+    }
+  })
+
   test('says that an unknown leaf is not there', () => {
     expect(lookUp(buildLeafIndex(leaves), keccak256(Uint8Array.of(1, 2, 3)))).toEqual([])
   })

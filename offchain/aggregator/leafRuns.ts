@@ -16,23 +16,49 @@ export const RUN_LEAVES_MAX = 65_536
 const MERGE_WIDTH = 8
 const LEAF_BYTES = 32
 const ENTRY_BYTES = 8
-/** Keeps prefix and offset together below 2^53, so that they sort as numbers. */
-const OFFSET_BOUND = 2 ** 20
 
 /** The index of a run's leaves. */
 export function buildLeafIndex(leaves: Uint8Array): Uint8Array {
   const count = leaves.length / LEAF_BYTES
   const view = new DataView(leaves.buffer, leaves.byteOffset, leaves.byteLength)
-  const keys = new Float64Array(count)
-  for (let i = 0; i < count; i++) keys[i] = view.getUint32(i * LEAF_BYTES) * OFFSET_BOUND + i
-  keys.sort()
+  const prefixes = new Uint32Array(count)
+  for (let i = 0; i < count; i++) prefixes[i] = view.getUint32(i * LEAF_BYTES)
   const index = new Uint8Array(count * ENTRY_BYTES)
   const entries = new DataView(index.buffer)
-  for (const [i, key] of keys.entries()) {
-    entries.setUint32(i * ENTRY_BYTES, Math.floor(key / OFFSET_BOUND))
-    entries.setUint32(i * ENTRY_BYTES + 4, key % OFFSET_BOUND)
+  const order = orderOf(prefixes)
+  for (let i = 0; i < count; i++) {
+    const offset = order[i] ?? 0
+    entries.setUint32(i * ENTRY_BYTES, prefixes[offset] ?? 0)
+    entries.setUint32(i * ENTRY_BYTES + 4, offset)
   }
   return index
+}
+
+/** Positions of `values` in ascending order, equal ones in theirs: a radix sort by bytes, whose time depends on the number of values only. */
+function orderOf(values: Uint32Array): Uint32Array {
+  const count = values.length
+  let order = new Uint32Array(count)
+  for (let i = 0; i < count; i++) order[i] = i
+  let sorted = new Uint32Array(count)
+  // By index throughout: an iterator costs more than the step it is for.
+  for (let shift = 0; shift < 32; shift += 8) {
+    // How many values there are below each byte: where the next one with it goes.
+    const nextOf = new Uint32Array(256)
+    for (let i = 0; i < count; i++) {
+      const above = (((values[i] ?? 0) >>> shift) & 0xff) + 1
+      nextOf[above] = (nextOf[above] ?? 0) + 1
+    }
+    for (let byte = 1; byte < 256; byte++) nextOf[byte] = (nextOf[byte] ?? 0) + (nextOf[byte - 1] ?? 0)
+    for (let i = 0; i < count; i++) {
+      const position = order[i] ?? 0
+      const byte = ((values[position] ?? 0) >>> shift) & 0xff
+      const at = nextOf[byte] ?? 0
+      sorted[at] = position
+      nextOf[byte] = at + 1
+    }
+    ;[order, sorted] = [sorted, order]
+  }
+  return order
 }
 
 /** The number that a leaf sorts by. */

@@ -3,7 +3,7 @@ import { strict as assert } from 'node:assert'
 import type { TransactionSql } from 'postgres'
 import type { Sql } from '#node/database.ts'
 import { concatBytes, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
-import { type Keccak256, keccak256 } from '#protocol/hash.ts'
+import { keccak256 } from '#protocol/hash.ts'
 import type { LogEdge } from '#protocol/log/edge.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import { toJson } from '#protocol/wire/json.ts'
@@ -26,14 +26,14 @@ export type HeadRow = {
 }
 
 /** The port on a migrated database. Once `signal` is aborted, what is written behind the deliveries stops at the next step. */
-export function createLogStore(sql: Sql, hash: Keccak256 = keccak256, signal?: AbortSignal): LogStore {
+export function createLogStore(sql: Sql, signal?: AbortSignal): LogStore {
   return {
     withLog: (enclave, role, work) => withLog(sql, enclave, role, work),
     readLeaves: (enclave, from, to) => readLeaves(sql, fromHex(enclave, 20), from, to),
     async mergeRuns(enclave) {
       const id = fromHex(enclave, 20)
       // First, so that merged runs need no index of their own.
-      await catchUp(sql, id, hash, signal)
+      await catchUp(sql, id, signal)
       while (signal?.aborted !== true && (await mergeOnce(sql, id)));
     },
     async readEnclave(enclave) {

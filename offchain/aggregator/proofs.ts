@@ -5,6 +5,7 @@
  * asked for. Each proof reads some groups of nodes, never a log; what leaves of one call share is read once.
  * @module
  */
+import { bulkHex } from '#node/bulkHex.ts'
 import { equalBytes, fromHex, type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import type { Keccak256 } from '#protocol/hash.ts'
 import { pathFromNodes, placesOfPath, placesOfRoot, rootFromNodes } from '#protocol/log/nodes.ts'
@@ -48,7 +49,7 @@ export class Prover {
   constructor(store: ProofStore, hash: Keccak256, nodesMax: number) {
     this.#store = store
     this.#hash = hash
-    this.#groups = new GroupCache(store, hash, Math.ceil(nodesMax / GROUP_WIDTH))
+    this.#groups = new GroupCache(store, Math.ceil(nodesMax / GROUP_WIDTH))
   }
 
   /** What is known of each leaf (32 bytes), in their order. With `size`, at settled heads of exactly so many leaves. */
@@ -96,7 +97,7 @@ export class Prover {
         enclave: place.enclave,
         index: place.index,
         head,
-        logPath: path.map(toHex),
+        logPath: path.map(bulkHex),
         batch,
       }
     }

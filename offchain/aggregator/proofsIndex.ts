@@ -163,11 +163,12 @@ async function offsetsInWhole(sql: Querier, run: RunPlace, prefix: number): Prom
 /** The index's entries for `leaves`, which stand from `first` on in the log with this number. */
 export function buildEntries(leaves: Uint8Array, log: number, first: number): Uint8Array {
   const count = leaves.length / LEAF_BYTES
+  const source = new DataView(leaves.buffer, leaves.byteOffset, leaves.byteLength)
   const entries = new Uint8Array(count * ENTRY_BYTES)
   const view = new DataView(entries.buffer)
   for (let i = 0; i < count; i++) {
     const at = i * ENTRY_BYTES
-    entries.set(leaves.subarray(i * LEAF_BYTES, i * LEAF_BYTES + PREFIX_BYTES), at)
+    view.setUint32(at, source.getUint32(i * LEAF_BYTES))
     view.setUint32(at + 4, log)
     view.setUint16(at + 8, Math.floor((first + i) / 2 ** 32))
     view.setUint32(at + 10, (first + i) % 2 ** 32)
@@ -245,15 +246,23 @@ async function readSlice(
 export function spreadEntries(entries: Uint8Array, bits: number, first: number, count: number): Uint8Array[] {
   const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength)
   const width = 2 ** (PREFIX_BITS - bits)
-  const positions: number[][] = Array.from({ length: count }, () => [])
+  const bucketOf = (at: number) => Math.floor(view.getUint32(at) / width) - first
+  const lengths = new Uint32Array(count)
   for (let at = 0; at < entries.length; at += ENTRY_BYTES) {
-    positions[Math.floor(view.getUint32(at) / width) - first]?.push(at)
+    const bucket = bucketOf(at)
+    if (bucket >= 0 && bucket < count) lengths[bucket] = (lengths[bucket] ?? 0) + ENTRY_BYTES
   }
-  return positions.map((own) => {
-    const bucket = new Uint8Array(own.length * ENTRY_BYTES)
-    for (const [i, at] of own.entries()) bucket.set(entries.subarray(at, at + ENTRY_BYTES), i * ENTRY_BYTES)
-    return bucket
-  })
+  const buckets = Array.from(lengths, (length) => new Uint8Array(length))
+  // Filled from their ends, so that what is left to fill says where.
+  for (let at = entries.length - ENTRY_BYTES; at >= 0; at -= ENTRY_BYTES) {
+    const bucket = bucketOf(at)
+    const own = buckets[bucket]
+    if (own === undefined) continue
+    const to = (lengths[bucket] ?? 0) - ENTRY_BYTES
+    lengths[bucket] = to
+    for (let i = 0; i < ENTRY_BYTES; i++) own[to + i] = entries[at + i] ?? 0
+  }
+  return buckets
 }
 
 function bitsFor(count: number): number {

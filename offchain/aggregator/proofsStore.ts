@@ -1,8 +1,8 @@
 /** What proofs are read from, on PostgreSQL: where leaves are, nodes of logs, and which heads settled in which batches. @module */
 import { byteaArray } from '#node/arrayTypes.ts'
+import { bulkHex } from '#node/bulkHex.ts'
 import type { Sql } from '#node/database.ts'
-import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
-import type { Keccak256 } from '#protocol/hash.ts'
+import { fromHex, type Hex } from '#protocol/bytes.ts'
 import type { BatchedHead } from './batchTree.ts'
 import { type EnclaveNumbers, findCandidates } from './proofsIndex.ts'
 import type { LeafPlace } from './store.ts'
@@ -40,19 +40,19 @@ export type CoveringHead = {
 }
 
 /** The port on a migrated database. */
-export function createProofStore(sql: Sql, hash: Keccak256): ProofStore {
+export function createProofStore(sql: Sql): ProofStore {
   const enclaves: EnclaveNumbers = new Map()
   return {
     findCandidates: (leaves) => findCandidates(sql, leaves, enclaves),
     readGroups: (places) => readGroups(sql, places),
-    catchUp: (enclave) => catchUp(sql, fromHex(enclave, 20), hash),
+    catchUp: (enclave) => catchUp(sql, fromHex(enclave, 20)),
     readCovering: (places, size) => readCovering(sql, places, size),
     readHeads: (batches) => readHeads(sql, batches),
     async readTile(enclave, level, index, width) {
       const nodes = await readTile(sql, enclave, level, index, width)
       if (nodes !== undefined || level === 0) return nodes
       // What is missing may be stored in a moment: its leaves are held already.
-      await catchUp(sql, fromHex(enclave, 20), hash)
+      await catchUp(sql, fromHex(enclave, 20))
       return readTile(sql, enclave, level, index, width)
     },
   }
@@ -92,11 +92,11 @@ async function readCovering(sql: Sql, places: readonly LeafPlace[], size?: bigin
   for (const row of rows) {
     heads[row.n]?.push({
       size: row.size,
-      root: toHex(row.root),
+      root: bulkHex(row.root),
       batch: row.batch,
       batchIndex: row.position,
-      batchRoot: toHex(row.batch_root),
-      transaction: toHex(row.transaction),
+      batchRoot: bulkHex(row.batch_root),
+      transaction: bulkHex(row.transaction),
       block: row.block,
       isFinal: row.is_final,
     })
@@ -112,7 +112,7 @@ async function readHeads(sql: Sql, batches: readonly bigint[]): Promise<Map<bigi
     where batch = any(${batches.map(String)}::bigint[]) order by batch, position`
   for (const { batch, enclave, size, root } of rows) {
     const known = heads.get(batch) ?? []
-    known.push({ enclave: toHex(enclave), size, root: toHex(root) })
+    known.push({ enclave: bulkHex(enclave), size, root: bulkHex(root) })
     heads.set(batch, known)
   }
   return heads

@@ -6,11 +6,10 @@
  * @module
  */
 import { strict as assert } from 'node:assert'
+import { bulkParents } from '#node/bulkParents.ts'
 import type { Hex } from '#protocol/bytes.ts'
-import type { Keccak256 } from '#protocol/hash.ts'
 import type { NodePlace, NodeReader } from '#protocol/log/nodes.ts'
 import { locateNode } from '#protocol/log/tiles.ts'
-import { LOG_NODE_TAG } from '#protocol/log/tree.ts'
 import { Remembered } from './proofsMemory.ts'
 import { GROUP_HEIGHT, GROUP_WIDTH, type GroupPlace } from './tilesStore.ts'
 
@@ -37,16 +36,12 @@ type Group = { readonly width: number; readonly nodes: Uint8Array }
 
 export class GroupCache {
   readonly #store: GroupStore
-  readonly #hash: Keccak256
   readonly #groups: Remembered<Group>
-  readonly #preimage = new Uint8Array(1 + 2 * NODE_BYTES)
 
   /** Keeps up to `groupsMax` groups, about 1.2 kB each. */
-  constructor(store: GroupStore, hash: Keccak256, groupsMax: number) {
+  constructor(store: GroupStore, groupsMax: number) {
     this.#store = store
-    this.#hash = hash
     this.#groups = new Remembered(groupsMax)
-    this.#preimage[0] = LOG_NODE_TAG
   }
 
   /** Reads what the nodes need that is not here, at once. All of them must be complete in logs that are held. */
@@ -85,30 +80,25 @@ export class GroupCache {
       assert(!wanted.some(isShort), 'complete nodes are stored once a log is caught up')
     }
     for (const [i, [key, { place }]] of wanted.entries()) {
-      const group = this.#expand(parts[i] ?? new Uint8Array())
+      const group = expand(parts[i] ?? new Uint8Array())
       groupsOf(loaded, place.enclave).set(place.level + place.index * LEVELS, group)
       this.#groups.set(key, group)
     }
   }
-
-  #expand(part: Uint8Array): Group {
-    // A copy: what the database's client answers is a view of something larger.
-    const nodes = new Uint8Array(GROUP_NODES * NODE_BYTES)
-    nodes.set(part)
-    const width = part.length / NODE_BYTES
-    for (let row = 1; row < GROUP_HEIGHT; row++) {
-      const [below, own] = [offsetOfRow(row - 1), offsetOfRow(row)]
-      for (let i = 0; i < width >> row; i++) {
-        const left = (below + 2 * i) * NODE_BYTES
-        this.#preimage.set(nodes.subarray(left, left + 2 * NODE_BYTES), 1)
-        nodes.set(this.#hash(this.#preimage), (own + i) * NODE_BYTES)
-      }
-    }
-    return { width, nodes }
-  }
 }
 
 type MissingGroup = { readonly place: GroupPlace; width: number }
+
+function expand(part: Uint8Array): Group {
+  // A copy: what the database's client answers is a view of something larger.
+  const nodes = new Uint8Array(GROUP_NODES * NODE_BYTES)
+  nodes.set(part)
+  for (let row = 1, below = part; row < GROUP_HEIGHT; row++) {
+    below = bulkParents(below)
+    nodes.set(below, offsetOfRow(row) * NODE_BYTES)
+  }
+  return { width: part.length / NODE_BYTES, nodes }
+}
 
 function groupsOf(loaded: Map<Hex, LogGroups>, enclave: Hex): LogGroups {
   const known = loaded.get(enclave)

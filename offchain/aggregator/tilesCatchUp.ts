@@ -8,7 +8,6 @@
 import type { TransactionSql } from 'postgres'
 import type { Sql } from '#node/database.ts'
 import { joinBytes } from '#protocol/bytes.ts'
-import type { Keccak256 } from '#protocol/hash.ts'
 import { buildEntries, insertSegment, mergeSegments } from './proofsIndex.ts'
 import { appendTiles, GROUP_WIDTH, readLeaves } from './tilesStore.ts'
 
@@ -21,10 +20,10 @@ const LEAF_BYTES = 32
  * Stores all nodes that are complete in the log of `id` and indexes all its leaves, then tidies the index. Once `signal` is aborted it
  * returns without having done all of it.
  */
-export async function catchUp(sql: Sql, id: Uint8Array, hash: Keccak256, signal?: AbortSignal): Promise<void> {
+export async function catchUp(sql: Sql, id: Uint8Array, signal?: AbortSignal): Promise<void> {
   let isBehind = true
   while (isBehind && signal?.aborted !== true) {
-    const step = await sql.begin((query) => catchUpStep(query, id, hash))
+    const step = await sql.begin((query) => catchUpStep(query, id))
     if (step === 'nothing') return
     isBehind = step === 'more'
   }
@@ -41,7 +40,6 @@ type Progress = { number: number; tiled: bigint; indexed: bigint; size: bigint }
 async function catchUpStep(
   query: TransactionSql<{ bigint: bigint }>,
   id: Uint8Array,
-  hash: Keccak256,
 ): Promise<'more' | 'done' | 'nothing'> {
   const progress = await lockProgress(query, id)
   if (progress === undefined || progress.indexed >= progress.size) return 'nothing'
@@ -56,7 +54,7 @@ async function catchUpStep(
     const known = Math.max(0, indexed - from)
     entries.push(buildEntries(leaves.subarray(known * LEAF_BYTES), progress.number, from + known))
     const whole = end - (end % GROUP_WIDTH)
-    if (whole > from) await appendTiles(query, id, from, leaves.subarray(0, (whole - from) * LEAF_BYTES), hash)
+    if (whole > from) await appendTiles(query, id, from, leaves.subarray(0, (whole - from) * LEAF_BYTES))
     tiled = Math.max(tiled, whole)
     from = end
   }

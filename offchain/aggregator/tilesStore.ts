@@ -9,10 +9,10 @@
 import { strict as assert } from 'node:assert'
 import type { TransactionSql } from 'postgres'
 import { byteaArray } from '#node/arrayTypes.ts'
+import { bulkParents } from '#node/bulkParents.ts'
 import type { Sql } from '#node/database.ts'
 import { concatBytes, fromHex, type Hex } from '#protocol/bytes.ts'
-import type { Keccak256 } from '#protocol/hash.ts'
-import { parentsOf, TILE_HEIGHT, TILE_WIDTH } from '#protocol/log/tiles.ts'
+import { TILE_HEIGHT, TILE_WIDTH } from '#protocol/log/tiles.ts'
 
 export type Querier = Sql | TransactionSql<{ bigint: bigint }>
 
@@ -122,13 +122,7 @@ export async function readLeaves(sql: Querier, id: Uint8Array, from: number, to:
  * Stores the nodes that `leaves` complete. They begin at leaf `from`, up to which nodes are stored; both are multiples of sixteen leaves.
  * The caller holds the log's row of `log_progress` locked.
  */
-export async function appendTiles(
-  query: Querier,
-  id: Uint8Array,
-  from: number,
-  leaves: Uint8Array,
-  hash: Keccak256,
-): Promise<void> {
+export async function appendTiles(query: Querier, id: Uint8Array, from: number, leaves: Uint8Array): Promise<void> {
   assert(from % GROUP_WIDTH === 0 && leaves.length % GROUP_BYTES === 0, 'whole groups of leaves')
   let nodes = leaves
   let first = from
@@ -138,7 +132,7 @@ export async function appendTiles(
     if (waiting > 0) nodes = concatBytes(await readWaiting(query, id, level, first, waiting), nodes)
     first = Math.floor(first / GROUP_WIDTH)
     nodes = nodes.subarray(0, nodes.length - (nodes.length % GROUP_BYTES))
-    for (let row = 0; row < GROUP_HEIGHT; row++) nodes = parentsOf(nodes, hash)
+    for (let row = 0; row < GROUP_HEIGHT; row++) nodes = bulkParents(nodes)
   }
 }
 

@@ -26,8 +26,8 @@ import {
   toHex,
 } from '#protocol/bytes.ts'
 import { CREDIT_SLOTS, DENOMINATION_COUNT } from '#protocol/credits/amounts.ts'
-import { keccak256 } from '#protocol/hash.ts'
 import { LOG_LEAF_TAG } from '#protocol/log/tree.ts'
+import { issuerKeccak } from './issuerKeccak.ts'
 
 /** A deposit was answered. `deposit` is `depositId`, `outputs` the hash that its claim key signed. */
 export type IssueEntry = {
@@ -83,7 +83,7 @@ export type KeysetEntry = IssueEntry | ReserveEntry | RenewEntry | CaptureEntry
 export type Entry = KeysetEntry | AdoptEntry
 
 const TYPES = { issue: 1, reserve: 2, renew: 3, capture: 4, adopt: 5 } as const
-const ENTRY_KIND = keccak256(encodeUtf8('Sealpath issuer entry v1'))
+const ENTRY_KIND = issuerKeccak(encodeUtf8('Sealpath issuer entry v1'))
 
 /** The entry's one encoding. */
 export function encodeEntry(entry: Entry): Uint8Array<ArrayBuffer> {
@@ -123,17 +123,17 @@ export function decodeEntry(bytes: Uint8Array): Entry {
 
 /** The entry's leaf in the log, 32 bytes. `encoded` is `encodeEntry`'s. */
 export function entryLeaf(encoded: Uint8Array): Uint8Array {
-  return keccak256(concatBytes(Uint8Array.of(LOG_LEAF_TAG), ENTRY_KIND, keccak256(encoded)))
+  return issuerKeccak(concatBytes(Uint8Array.of(LOG_LEAF_TAG), ENTRY_KIND, issuerKeccak(encoded)))
 }
 
 /** What a deposit is called: keccak256(keyset || claimKey). */
 export function depositId(keyset: Hex, claimKey: Hex): Hex {
-  return toHex(keccak256(concatBytes(hash(keyset), fromHex(claimKey, 20))))
+  return toHex(issuerKeccak(concatBytes(hash(keyset), fromHex(claimKey, 20))))
 }
 
 /** keccak256 of all blanks (48 bytes each) in their order. */
 export function hashBlanks(blanks: readonly Uint8Array[]): Hex {
-  return toHex(keccak256(joinBytes(blanks)))
+  return toHex(issuerKeccak(joinBytes(blanks)))
 }
 
 /** What was signed for a blank, whose keccak-256 (of its 48 bytes) is `blank`. */
@@ -144,7 +144,7 @@ export function hashChange(change: readonly ChangeEntry[]): Hex {
   const rows = change.map(({ exponent, blank, signature }) =>
     concatBytes(Uint8Array.of(exponent), hash(blank), signature),
   )
-  return toHex(keccak256(joinBytes(rows)))
+  return toHex(issuerKeccak(joinBytes(rows)))
 }
 
 function readAdopt(reader: Reader): AdoptEntry {

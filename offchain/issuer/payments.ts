@@ -16,7 +16,6 @@ import { keysetPhase } from '#protocol/credits/keyset.ts'
 import { creditMessage } from '#protocol/credits/message.ts'
 import type { Payment, SpentCredit } from '#protocol/credits/payment.ts'
 import { type OpenedPayment, openPayment } from '#protocol/credits/sealedPayment.ts'
-import { keccak256 } from '#protocol/hash.ts'
 import type { CompactSignature } from '#protocol/receipt/head.ts'
 import { OhttpError } from '#protocol/sealing/ohttpError.ts'
 import {
@@ -34,6 +33,7 @@ import {
 import { blanksNeeded } from './blanksNeeded.ts'
 import { type ChangeEntry, hashBlanks, hashChange, type ReserveEntry } from './entry.ts'
 import { IssuerError } from './issuerError.ts'
+import { issuerKeccak } from './issuerKeccak.ts'
 import type { PaymentState } from './ledger.ts'
 import { blankToSign, type OpenBlanks } from './paymentMemory.ts'
 import { type IssuerKeyset, type IssuerPorts, keysetOf, requireActive, requireWriter } from './ports.ts'
@@ -43,7 +43,7 @@ import type { Writer } from './writer.ts'
 /** Spends the credits of a sealed payment; a repeat of an open payment answers the same. Throws `IssuerError`. */
 export async function reserve(ports: IssuerPorts, request: ReserveRequest): Promise<ReserveAnswer> {
   const { gateway, sealedPayment, signature } = request
-  const digest = hashReserve({ gateway, payment: toHex(keccak256(sealedPayment)) }, ports.domain)
+  const digest = hashReserve({ gateway, payment: toHex(issuerKeccak(sealedPayment)) }, ports.domain)
   requireSigner(digest, signature, gateway)
   // Only the writer says of a payment that it cannot be opened: to a gateway that is the last word.
   requireActive(ports)
@@ -171,7 +171,7 @@ async function signChange(
 ): Promise<ChangeEntry[]> {
   const signatures = await signer.signBlanks(exponents.map((exponent, i) => blankToSign(open, i, exponent)))
   return exponents.map((exponent, i) => ({
-    blank: toHex(keccak256(open.blanks[i] ?? new Uint8Array())),
+    blank: toHex(issuerKeccak(open.blanks[i] ?? new Uint8Array())),
     exponent,
     signature: signatures[i] ?? new Uint8Array(),
   }))
@@ -183,7 +183,7 @@ function openChange(fee: bigint, change: readonly ChangeEntry[]): Change {
 
 async function open(ports: IssuerPorts, sealed: Uint8Array): Promise<OpenedPayment> {
   try {
-    return await openPayment(ports.suites, ports.keys, sealed)
+    return await openPayment(ports.suites, ports.keys, sealed, issuerKeccak)
   } catch (cause) {
     if (!(cause instanceof OhttpError) && !(cause instanceof CreditError)) throw cause
     throw new IssuerError('BAD_PAYMENT', 'the payment cannot be opened, or is none', { cause })
@@ -199,7 +199,7 @@ function reserveOperation(ports: IssuerPorts, id: Hex, payment: Payment): Omit<R
     expiresAt: BigInt(now + ports.policy.seconds),
     latestExpiry: BigInt(now + ports.policy.renewedSecondsMax),
     blanks: hashBlanks(payment.blanks),
-    inputs: payment.credits.map(({ exponent, secret }) => ({ exponent, spent: toHex(keccak256(secret)) })),
+    inputs: payment.credits.map(({ exponent, secret }) => ({ exponent, spent: toHex(issuerKeccak(secret)) })),
   }
 }
 
@@ -234,7 +234,7 @@ async function checkPayment(
 }
 
 function messageOf(ports: IssuerPorts, keyset: IssuerKeyset, { exitKey, secret }: SpentCredit): Uint8Array {
-  return creditMessage({ ...ports.domain, keyset: keyset.id }, exitKey, secret)
+  return creditMessage({ ...ports.domain, keyset: keyset.id }, exitKey, secret, issuerKeccak)
 }
 
 /** What shows that credit `i` of the payment was spent. */

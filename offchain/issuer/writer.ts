@@ -23,6 +23,7 @@ import { hashHead, type SettlementDomain } from '#protocol/receipt/head.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import { type AdoptEntry, encodeEntry, entryLeaf, type KeysetEntry } from './entry.ts'
 import { IssuerError } from './issuerError.ts'
+import { issuerKeccak } from './issuerKeccak.ts'
 import { BEFORE, type Decision, Ledger } from './ledger.ts'
 import { type EntryDetail, type IssuerStore, type LogWriter, type StoredEntry, StoreError } from './store.ts'
 import { Witnessing, type WitnessPolicy } from './witnessing.ts'
@@ -204,7 +205,7 @@ export class Writer {
       const from = this.#committed
       const first = from - this.#acknowledged
       const round = this.#pending.slice(first, first + ROUND_ENTRIES_MAX)
-      const edge = round.reduce((grown, { leaf }) => appendLeaf(grown, leaf), this.#edge)
+      const edge = round.reduce((grown, { leaf }) => appendLeaf(grown, leaf, issuerKeccak), this.#edge)
       const head = this.#sign(edge, round)
       if (!(await this.#commit({ from, entries: round, head }))) return
       this.#edge = edge
@@ -248,7 +249,7 @@ export class Writer {
     // Added once a round: what is signed is committed, or was the last.
     for (const { entry } of round) if (entry.type === 'capture') this.#fees += entry.fee
     const { enclave, domain, privateKey } = this.#options
-    const stated = { enclave, size: BigInt(edge.size), root: toHex(rootOfEdge(edge)), fees: this.#fees }
+    const stated = { enclave, size: BigInt(edge.size), root: toHex(rootOfEdge(edge, issuerKeccak)), fees: this.#fees }
     return { ...stated, signature: signDigest(hashHead({ kind: 'earnings', ...stated }, domain), privateKey) }
   }
 

@@ -52,10 +52,16 @@ export class FillerStripper {
   push(piece: Uint8Array): Uint8Array {
     const kept = new Uint8Array(piece.length)
     let length = 0
-    for (const byte of piece) {
-      if (this.#atLineStart) this.#inComment = byte === COLON
-      this.#atLineStart = byte === LINE_FEED
-      if (!this.#inComment) kept[length++] = byte
+    for (let start = 0; start < piece.length; ) {
+      if (this.#atLineStart) this.#inComment = piece[start] === COLON
+      const lineFeed = piece.indexOf(LINE_FEED, start)
+      this.#atLineStart = lineFeed >= 0
+      const end = lineFeed < 0 ? piece.length : lineFeed + 1
+      if (!this.#inComment) {
+        kept.set(piece.subarray(start, end), length)
+        length += end - start
+      }
+      start = end
     }
     return kept.subarray(0, length)
   }

@@ -21,14 +21,16 @@ export class DoneHold {
     const before = joinBytes(this.#held)
     // Where the line begins that may become DONE: in what is held already, or here.
     let lineStart = -before.length
-    for (const [i, byte] of piece.entries()) {
-      if (this.#matched !== undefined && byte === DONE[this.#matched]) {
+    for (let i = 0; i < piece.length; ) {
+      if (this.#matched === undefined) {
+        const lineFeed = piece.indexOf(LINE_FEED, i)
+        if (lineFeed < 0) break
+        this.#matched = 0
+        i = lineStart = lineFeed + 1
+      } else if (piece[i] === DONE[this.#matched]) {
+        i++
         if (++this.#matched === DONE.length) break
       } else this.#matched = undefined
-      if (byte === LINE_FEED) {
-        this.#matched = 0
-        lineStart = i + 1
-      }
     }
     const all = concatBytes(before, piece)
     const free = this.#matched === undefined ? all.length : before.length + lineStart

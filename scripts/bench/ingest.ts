@@ -92,7 +92,7 @@ class Sender {
   next(): string {
     const from = this.#edge.size
     const leaves = syntheticLeaves(this.#seed, from, LEAVES)
-    this.#edge = extendEdge(this.#edge, leaves, this.#hash)
+    this.#edge = extendEdge(this.#edge, leaves)
     return toJson({
       head: signEdge(this.#edge, this.#key, this.#domain, this.#hash),
       from: BigInt(from),

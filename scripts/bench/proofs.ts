@@ -88,7 +88,7 @@ class Stage {
     this.#database = database
     this.#leaves = leaves
     this.#app = new Hono()
-    addProofRoutes(this.#app, { prover: new Prover(createProofStore(database.sql, hash), hash, cachedLeavesMax) })
+    addProofRoutes(this.#app, { prover: new Prover(createProofStore(database.sql), hash, cachedLeavesMax) })
   }
 
   static async open(postgres: TestPostgres, leaves: number): Promise<Stage> {
@@ -160,12 +160,12 @@ class Stage {
 
 /** Writes a log as deliveries of a million leaves would, without their signatures. */
 async function writeLog(database: Database, count: number, hash: Keccak256): Promise<LogEdge> {
-  const store = createLogStore(database.sql, hash)
+  const store = createLogStore(database.sql)
   const enclave = toHex(fromHex(enclaveOfKey(PRIVATE_KEY), 20))
   let edge = EMPTY_EDGE
   while (edge.size < count) {
     const leaves = syntheticLeaves(1, edge.size, Math.min(MILLION, count - edge.size))
-    const next = extendEdge(edge, leaves, hash)
+    const next = extendEdge(edge, leaves)
     const head = signEdge(next, PRIVATE_KEY, DOMAIN, hash)
     await store.withLog(enclave, 'gateway', (log) => log.append(leaves, next, head))
     edge = next

@@ -38,7 +38,7 @@ beforeEach(async () => {
 })
 
 const evidence = () => database.sql<{ kind: string; heads: string }[]>`select kind, heads from evidence`
-const placesOf = async (leaf: Uint8Array) => (await createProofStore(database.sql, hash).findCandidates([leaf])).flat()
+const placesOf = async (leaf: Uint8Array) => (await createProofStore(database.sql).findCandidates([leaf])).flat()
 const sizeHeld = async () => (await ports.store.readEnclave(log.enclave))?.head.size
 
 describe('a delivery', () => {

@@ -63,7 +63,7 @@ beforeEach(async () => {
   await migrate(database.sql, MIGRATIONS)
   settlement = createSettlementStore(database.sql)
   await settlement.bindChain('test')
-  ports = { store: createLogStore(database.sql, hash), standingOf: async () => 'gateway', domain, hash }
+  ports = { store: createLogStore(database.sql), standingOf: async () => 'gateway', domain, hash }
   batches = 0n
   restart()
   return async () => {
@@ -74,7 +74,7 @@ beforeEach(async () => {
 
 /** Everything that a process keeps in memory, anew. */
 function restart(): void {
-  store = createProofStore(database.sql, hash)
+  store = createProofStore(database.sql)
   prover = new Prover(store, hash, NODES_MAX)
   intake = new Intake(ports, 4, SILENT)
 }
@@ -106,7 +106,7 @@ class Log {
     const from = this.#edge.size
     const leaves = syntheticLeaves(this.#seed, from, size - from)
     appendLeaves(this.rows, leaves, hash)
-    const edge = extendEdge(this.#edge, leaves, hash)
+    const edge = extendEdge(this.#edge, leaves)
     const head = signEdge(edge, this.key, domain, hash)
     const taken = await intake.take({ head, from: BigInt(from), leaves })
     expect(taken).toEqual({ ok: true, size: BigInt(size) })
@@ -282,7 +282,7 @@ describe('a leaf', () => {
   test('that two enclaves logged is proven where it is settled', async () => {
     const log = new Log(9)
     const key = new Uint8Array(32).fill(0x77)
-    const edge = extendEdge(EMPTY_EDGE, syntheticLeaves(9, 0, 30), hash)
+    const edge = extendEdge(EMPTY_EDGE, syntheticLeaves(9, 0, 30))
     await log.grow(30)
     const head = signEdge(edge, key, domain, hash)
     expect(await intake.take({ head, from: 0n, leaves: syntheticLeaves(9, 0, 30) })).toMatchObject({ ok: true })
@@ -356,7 +356,7 @@ describe('what is written behind the deliveries', () => {
     restart()
     await log.grow(30_000)
     await settle(log.head())
-    const [one, two] = [createProofStore(database.sql, hash), createProofStore(database.sql, hash)]
+    const [one, two] = [createProofStore(database.sql), createProofStore(database.sql)]
     await Promise.all([one.catchUp(log.enclave), two.catchUp(log.enclave), proveAll(log, [0, 29_999, 12_345])])
     const [{ leaves } = {}] = await database.sql`select sum(length(entries) / 14)::int as leaves from leaf_buckets`
     expect(leaves).toBe(30_000)

@@ -1,7 +1,6 @@
 /** One contract of the aggregator's store ports, for PostgreSQL and for the store of the simulation: whatever is asked of both, they answer alike. */
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { createBulkKeccak } from '#node/bulkKeccak.ts'
 import { type Database, migrate, openDatabase } from '#node/database.ts'
 import { MIGRATIONS } from '../../offchain/aggregator/migrations.ts'
 import { createClearingStore } from '../../offchain/aggregator/postgresClearings.ts'
@@ -38,12 +37,11 @@ beforeAll(async () => {
   await close()
   database = await openDatabase({ url }, SILENT)
   await migrate(database.sql, MIGRATIONS)
-  const hash = await createBulkKeccak()
   inPostgres = {
-    logs: createLogStore(database.sql, hash),
+    logs: createLogStore(database.sql),
     clearings: createClearingStore(database.sql),
     settlement: createSettlementStore(database.sql),
-    proofs: createProofStore(database.sql, hash),
+    proofs: createProofStore(database.sql),
     setClock: async (ms) => {
       await database.sql`update clock.instant set at = ${new Date(ms)}`
     },

@@ -54,7 +54,7 @@ export class Process {
     this.ports = ports
     this.#clearingPorts = clearingPorts
     this.#loop = loop
-    this.#prover = new Prover(createProofStore(database.sql, ports.hash), ports.hash, 1_000)
+    this.#prover = new Prover(createProofStore(database.sql), ports.hash, 1_000)
   }
 
   static async start(chain: LocalChain, databaseUrl: string, options: ProcessOptions = {}): Promise<Process> {

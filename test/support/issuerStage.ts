@@ -1,13 +1,15 @@
 /** An issuer without its network, for tests: PostgreSQL and witnesses are real, the chain is what the test says. @module */
 import { createServer, type Server } from 'node:http'
+import { createBulkKeccak } from '#node/bulkKeccak.ts'
 import { createSignerPool, type SignerPool } from '#node/credits/signerPool.ts'
 import { createClient, migrate } from '#node/database.ts'
 import type { Logger } from '#node/log.ts'
 import { generateGatewayKey } from '#node/sealing/keyRing.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
+import { isSigner } from '#node/signatures.ts'
 import { encodeUtf8, type Hex, toHex } from '#protocol/bytes.ts'
 import { appendLeaves, createRows, type LogRows, rootAt, sizeOfRows } from '#protocol/log/rows.ts'
-import { enclaveOfKey, isSignedByEnclave, type SettlementDomain } from '#protocol/receipt/head.ts'
+import { enclaveOfKey, hashHead, type SettlementDomain } from '#protocol/receipt/head.ts'
 import { KEM_X25519 } from '#protocol/sealing/suite.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import { type EnclaveLog, HeadDeliverySchema } from '#protocol/wire/aggregatorApi.ts'
@@ -34,6 +36,8 @@ export const DOMAIN: SettlementDomain & { readonly vault: Hex } = {
   vault: VAULT,
 }
 const DAY = 86_400
+/** What an aggregator hashes with. */
+const keccak = await createBulkKeccak()
 const TIMING: IssuerTiming = { leaseMs: 1_500, retryMs: 20, answerMs: 1_500 }
 
 /** A keyset that signs for a day from now. */
@@ -143,17 +147,17 @@ export class TestWitness {
     }
     const { head, from, leaves } = parseJson(HeadDeliverySchema, text, 'head delivery')
     const { signature, ...stated } = head
-    if (!isSignedByEnclave({ head: { kind: 'earnings', ...stated }, signature }, DOMAIN)) {
+    if (!isSigner(hashHead({ kind: 'earnings', ...stated }, DOMAIN), signature, head.enclave)) {
       return refuse(422, 'BAD_SIGNATURE')
     }
     const rows = this.#logs.get(head.enclave) ?? createRows()
     const size = sizeOfRows(rows)
     if (Number(from) > size) return refuse(409, 'GAP', BigInt(size))
     const fresh = leaves.subarray(Math.min(leaves.length, (size - Number(from)) * 32))
-    appendLeaves(rows, fresh)
-    if (toHex(rootAt(rows, Number(head.size))) !== head.root) {
+    appendLeaves(rows, fresh, keccak)
+    if (toHex(rootAt(rows, Number(head.size), keccak)) !== head.root) {
       const known = createRows()
-      appendLeaves(known, (rows.rows[0]?.bytes ?? new Uint8Array()).slice(0, size * 32))
+      appendLeaves(known, (rows.rows[0]?.bytes ?? new Uint8Array()).slice(0, size * 32), keccak)
       this.#logs.set(head.enclave, known)
       return refuse(422, 'ROOT_MISMATCH')
     }

@@ -43,6 +43,19 @@ it('answers as the signer does, for many jobs at once', async () => {
   expect((await pool.signBlanks(checked)).map(toHex)).toEqual(expected)
 })
 
+it('takes for checked only what is handed over as checked', async () => {
+  const pool = await poolOf({ threads: 1 })
+  const { blanks: checks } = await pool.checkPayment({ credits: [], blanks: blanks.map(({ blinded }) => blinded) })
+  const [first, second = new Uint8Array()] = checks
+  if (first === undefined) throw new Error('expected a good blank')
+  // Among others that are: which is which survives the crossing.
+  const mixed = [
+    { exponent: 0, checked: first },
+    { exponent: 0, blinded: second },
+  ]
+  await expect(pool.signBlanks(mixed)).rejects.toMatchObject({ name: 'CreditError', code: 'POINT_LENGTH' })
+})
+
 it('leaves the event loop free while it works', async () => {
   const pool = await poolOf({ threads: 1 })
   const order: string[] = []

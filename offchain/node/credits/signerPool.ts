@@ -10,13 +10,17 @@ import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { CreditError } from '#protocol/credits/creditError.ts'
 import type { BlankToSign } from './fastSigner.ts'
-import type {
-  PaymentChecks,
-  PaymentToCheck,
-  SignerAnswer,
-  SignerJob,
-  SignerResult,
-  SignerThreadData,
+import {
+  blindSignatures,
+  checkJob,
+  type PaymentChecks,
+  type PaymentToCheck,
+  paymentChecks,
+  type SignerAnswer,
+  type SignerJob,
+  type SignerResult,
+  type SignerThreadData,
+  signJob,
 } from './signerJob.ts'
 
 /** The operations of `CreditSigner`, elsewhere. Besides `CreditError` each rejects with `SignerPoolError`. */
@@ -52,8 +56,8 @@ export async function createSignerPool(
     throw error
   }
   return {
-    checkPayment: (payment) => pool.run({ kind: 'checkPayment', ...payment }) as Promise<PaymentChecks>,
-    signBlanks: (items) => pool.run({ kind: 'signBlanks', items }) as Promise<Uint8Array[]>,
+    checkPayment: async (payment) => paymentChecks(await pool.run(checkJob(payment))),
+    signBlanks: async (blanks) => blindSignatures(await pool.run(signJob(blanks))),
     close: () => pool.close(),
   }
 }

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { CreditError } from '#protocol/credits/creditError.ts'
 import { type CreditSigner, createSigner } from './fastSigner.ts'
-import type { SignerAnswer, SignerJob, SignerResult, SignerThreadData } from './signerJob.ts'
+import { runJob, type SignerAnswer, type SignerJob, type SignerThreadData } from './signerJob.ts'
 
 if (parentPort === null) throw new Error('expected to run as a thread of the signer pool')
 const port = parentPort
@@ -15,18 +15,9 @@ port.postMessage({ kind: 'ready' } satisfies SignerAnswer)
 /** What is wrong with a job's points is an answer. Anything else ends the thread, and the pool says so. */
 function answer(by: CreditSigner, job: SignerJob): SignerAnswer {
   try {
-    return { kind: 'done', result: run(by, job) }
+    return { kind: 'done', result: runJob(by, job) }
   } catch (error) {
     if (error instanceof CreditError) return { kind: 'refused', code: error.code, message: error.message }
     throw error
-  }
-}
-
-function run(by: CreditSigner, job: SignerJob): SignerResult {
-  switch (job.kind) {
-    case 'checkPayment':
-      return { credits: by.verifyCredits(job.credits), blanks: by.checkBlanks(job.blanks) }
-    case 'signBlanks':
-      return by.signBlanks(job.items)
   }
 }

@@ -1,9 +1,10 @@
 /**
- * HKDF-SHA256 and the AEADs on node:crypto, behind the interfaces of the package `hpke`. Keys are always wrapped as
- * `KeyObject`: given raw bytes, Node 24 and later spend several times as long on every HMAC and cipher. @module
+ * HKDF-SHA256 and the AEADs on node:crypto, behind the interfaces of the package `hpke`. Keys of ciphers are always wrapped as
+ * `KeyObject`: given raw bytes, Node 24 and later spend several times as long on every cipher. @module
  */
-import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type KeyObject } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createSecretKey, hash, type KeyObject } from 'node:crypto'
 import type { AEAD, KDF } from 'hpke'
+import { concatBytes } from '#protocol/bytes.ts'
 import {
   AEAD_AES_128_GCM,
   AEAD_CHACHA20_POLY1305,
@@ -12,6 +13,7 @@ import {
 } from '#protocol/sealing/suite.ts'
 
 const HASH_BYTES = 32
+const HASH_BLOCK_BYTES = 64
 const TAG_BYTES = 16
 const NONCE_BYTES = 12
 const ZERO_SALT = new Uint8Array(HASH_BYTES)
@@ -111,11 +113,22 @@ function open(
   return new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength)
 }
 
+/** HMAC-SHA256 (RFC 2104) by hashes made at one go: a third of the time of an `Hmac` and the `KeyObject` that it wants. */
 function hmac(key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array {
-  const mac = createHmac('sha256', createSecretKey(key))
-  for (const part of parts) mac.update(part)
-  const digest = mac.digest()
+  const short = key.length > HASH_BLOCK_BYTES ? hash('sha256', key, 'buffer') : key
+  const digest = hashPadded(short, 0x5c, [hashPadded(short, 0x36, parts)])
   return new Uint8Array(digest.buffer, digest.byteOffset, digest.byteLength)
+}
+
+/** The hash of `parts` behind a block of `pad`, with the key upon it. */
+function hashPadded(key: Uint8Array, pad: number, parts: readonly Uint8Array[]): Uint8Array {
+  const block = new Uint8Array(HASH_BLOCK_BYTES).fill(pad)
+  for (let i = 0; i < key.length; i++) block[i] = pad ^ (key[i] ?? 0)
+  const message = concatBytes(block, ...parts)
+  const digest = hash('sha256', message, 'buffer')
+  block.fill(0)
+  message.fill(0)
+  return digest
 }
 
 function hkdfExpand(prk: Uint8Array, info: Uint8Array, lengthBytes: number): Uint8Array {

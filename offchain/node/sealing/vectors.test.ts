@@ -9,6 +9,7 @@ import { ChunkedRequestOpener } from '#protocol/sealing/chunkedOpener.ts'
 import type { GatewayKeys } from '#protocol/sealing/exchange.ts'
 import { createHpkeSuite, hpkeCipher, importHpkeKeyPair } from '#protocol/sealing/hpkeSuite.ts'
 import { encodeKeyConfig, type KeyConfig, parseKeyConfig } from '#protocol/sealing/keyConfig.ts'
+import { nobleHkdfSha256 } from '#protocol/sealing/nobleHkdf.ts'
 import { openRequest, sealRequest } from '#protocol/sealing/ohttp.ts'
 import type { MaybeBytes, ResponseCipher, SealingSuite, SealingSuites } from '#protocol/sealing/suite.ts'
 import { createWebSuites } from '#protocol/sealing/webSuites.ts'
@@ -72,7 +73,7 @@ const BACK_ENDS: readonly (readonly [string, BackEnd])[] = [
       suites: createWebSuites({ noble: 'always' }),
       x25519: noble.KEM_DHKEM_X25519_HKDF_SHA256,
       xWing: noble.KEM_MLKEM768_X25519,
-      kdf: noble.KDF_HKDF_SHA256,
+      kdf: nobleHkdfSha256,
       aeads: nobleAeads,
       cipher: (aeadId) => hpkeCipher(required(nobleAeads.get(aeadId))),
     },

@@ -11,7 +11,7 @@
  */
 import { bls12_381 } from '@noble/curves/bls12-381.js'
 import { concatBytes, encodeUint, encodeUtf8, fromHex, type Hex } from '../bytes.ts'
-import { keccak256 } from '../hash.ts'
+import { type Keccak256, keccak256 } from '../hash.ts'
 import type { G1Point } from './points.ts'
 
 /** The domain separation tag of RFC 9380 section 3.1. The contract that checks credits uses the same. */
@@ -26,16 +26,21 @@ const DST = encodeUtf8(CREDIT_DST)
 export type CreditDomain = { readonly chainId: number; readonly vault: Hex; readonly keyset: Hex }
 
 /** The message, 32 bytes. `exitKey` is an address, `secret` the 32 bytes t that spending reveals. */
-export function creditMessage(domain: CreditDomain, exitKey: Hex, secret: Uint8Array): Uint8Array {
+export function creditMessage(
+  domain: CreditDomain,
+  exitKey: Hex,
+  secret: Uint8Array,
+  hash: Keccak256 = keccak256,
+): Uint8Array {
   if (secret.length !== SECRET_BYTES) throw new RangeError(`expected a secret of ${SECRET_BYTES} bytes`)
-  return keccak256(
+  return hash(
     concatBytes(
       CREDIT_TYPE,
       encodeUint(BigInt(domain.chainId), 32),
       addressWord(domain.vault),
       fromHex(domain.keyset, 32),
       addressWord(exitKey),
-      keccak256(secret),
+      hash(secret),
     ),
   )
 }

@@ -16,8 +16,8 @@
  * Spec: DESIGN section 6.
  * @module
  */
-import { concatBytes, decodeUint, encodeUint, fromHex, type Hex, joinBytes, toHex } from '../bytes.ts'
-import { keccak256 } from '../hash.ts'
+import { concatBytes, decodeUint, encodeUint, equalBytes, fromHex, type Hex, joinBytes, toHex } from '../bytes.ts'
+import { type Keccak256, keccak256 } from '../hash.ts'
 import { BLANK_SLOTS, CREDIT_SLOTS, isRoundedFee, totalUnits, unitsOf } from './amounts.ts'
 import { CreditError } from './creditError.ts'
 import { SECRET_BYTES } from './message.ts'
@@ -64,7 +64,7 @@ export function encodePayment(payment: Payment): Uint8Array<ArrayBuffer> {
   return encoded
 }
 
-/** Parses a payment. Throws `CreditError` on every encoding but the one that `encodePayment` writes. */
+/** Parses a payment; its byte strings stay in the memory of `bytes`. Throws `CreditError` on every encoding but `encodePayment`'s. */
 export function decodePayment(bytes: Uint8Array): Payment {
   if (bytes.length !== PAYMENT_BYTES) {
     throw new CreditError('WRONG_LENGTH', `expected a payment of ${PAYMENT_BYTES} bytes, got ${bytes.length}`)
@@ -91,14 +91,14 @@ export function decodePayment(bytes: Uint8Array): Payment {
 }
 
 /** keccak256 of the encoding, 32 bytes: what makes a repeat a repeat. Other blanks or another order is another payment. */
-export function paymentId(encoded: Uint8Array): Hex {
+export function paymentId(encoded: Uint8Array, hash: Keccak256 = keccak256): Hex {
   if (encoded.length !== PAYMENT_BYTES) throw new CreditError('WRONG_LENGTH', 'expected an encoded payment')
-  return toHex(keccak256(encoded))
+  return toHex(hash(encoded))
 }
 
-/** `count` consecutive copies of `width` bytes each. */
+/** `count` consecutive parts of `width` bytes each, in the memory of `bytes`. */
 export function sliceRows(bytes: Uint8Array, offset: number, count: number, width: number): Uint8Array[] {
-  return Array.from({ length: count }, (_, i) => bytes.slice(offset + i * width, offset + (i + 1) * width))
+  return Array.from({ length: count }, (_, i) => bytes.subarray(offset + i * width, offset + (i + 1) * width))
 }
 
 /** The filled slots. Throws `CreditError` (`NOT_CANONICAL`) when one follows an empty one. */
@@ -133,15 +133,15 @@ function decodeCredits(rows: readonly Uint8Array[]): SpentCredit[] {
 function decodeCredit(row: Uint8Array): SpentCredit {
   const exponent = row[0] ?? 0
   unitsOf(exponent)
-  const signature = row.slice(CREDIT_SLOT_BYTES - G1_BYTES)
+  const signature = row.subarray(CREDIT_SLOT_BYTES - G1_BYTES)
   checkG1Encoding(signature)
   const exitKey = decodeAddress(row.subarray(1 + SECRET_BYTES, CREDIT_SLOT_BYTES - G1_BYTES))
-  return { exponent, secret: row.slice(1, 1 + SECRET_BYTES), exitKey, signature }
+  return { exponent, secret: row.subarray(1, 1 + SECRET_BYTES), exitKey, signature }
 }
 
 function decodeBlanks(blanks: Uint8Array[]): Uint8Array[] {
   for (const blank of blanks) checkG1Encoding(blank)
-  if (new Set(blanks.map(toHex)).size !== blanks.length) {
+  if (blanks.some((blank, i) => blanks.slice(0, i).some((other) => equalBytes(blank, other)))) {
     throw new CreditError('BLANK_REPEATED', 'expected blanks that all differ')
   }
   return blanks

@@ -5,6 +5,7 @@
  * and change (change.ts) in the response. Both have one length per suite.
  * @module
  */
+import { type Keccak256, keccak256 } from '../hash.ts'
 import type { ExchangeLabels, GatewayKeys } from '../sealing/exchange.ts'
 import type { KeyConfig } from '../sealing/keyConfig.ts'
 import { openRequest, sealRequest } from '../sealing/ohttp.ts'
@@ -46,11 +47,12 @@ export async function openPayment(
   suites: SealingSuites,
   keys: GatewayKeys,
   sealed: Uint8Array,
+  hash: Keccak256 = keccak256,
 ): Promise<OpenedPayment> {
   const { plaintext, sealResponse } = await openRequest(suites, keys, sealed, LABELS)
   return {
     payment: decodePayment(plaintext),
-    id: paymentId(plaintext),
+    id: paymentId(plaintext, hash),
     sealChange: (change, random) => sealResponse(encodeChange(change), random),
   }
 }

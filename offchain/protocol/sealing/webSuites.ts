@@ -1,15 +1,17 @@
 /**
  * The back end for browsers and every other runtime with WebCrypto. Where the runtime lacks an algorithm (X-Wing in
- * Firefox, ChaCha20-Poly1305 in older ones), the pure JavaScript of `@panva/hpke-noble` is loaded, and only then. @module
+ * Firefox, ChaCha20-Poly1305 in older ones), the pure JavaScript of `@panva/hpke-noble` is loaded, and only then. HKDF is always
+ * JavaScript (`nobleHkdf.ts`), unless none is wanted. @module
  */
 import {
   type AEADFactory,
   AEAD_AES_128_GCM as AES_128_GCM,
   AEAD_ChaCha20Poly1305 as CHACHA20_POLY1305,
-  KDF_HKDF_SHA256 as HKDF_SHA256,
+  type KDFFactory,
   KEM_DHKEM_X25519_HKDF_SHA256,
   KEM_MLKEM768_X25519,
   type KEMFactory,
+  KDF_HKDF_SHA256 as WEB_HKDF_SHA256,
 } from 'hpke'
 import {
   createHpkeSuite,
@@ -18,6 +20,7 @@ import {
   hpkeCipher,
   importHpkeKeyPair,
 } from './hpkeSuite.ts'
+import { nobleHkdfSha256 } from './nobleHkdf.ts'
 import { OhttpError } from './ohttpError.ts'
 import {
   AEAD_AES_128_GCM,
@@ -29,13 +32,14 @@ import {
 } from './suite.ts'
 
 export interface WebSuitesOptions {
-  /** When the JavaScript algorithms serve: where the runtime lacks one (default), always, or never. */
-  readonly noble?: 'where-missing' | 'always' | 'never'
+  /** When the JavaScript algorithms serve: where the runtime lacks one or is slower (default), always, or never. */
+  readonly noble?: 'where-better' | 'always' | 'never'
 }
 
 /** Suites on WebCrypto. Each algorithm is tried once, when first asked for. */
 export function createWebSuites(options: WebSuitesOptions = {}): SealingSuites<Promise<Uint8Array>> {
-  const mode = options.noble ?? 'where-missing'
+  const mode = options.noble ?? 'where-better'
+  const kdf: KDFFactory = mode === 'never' ? WEB_HKDF_SHA256 : nobleHkdfSha256
   const kems = new Map<number, Promise<KEMFactory | undefined>>()
   const aeads = new Map<number, Promise<AEADFactory | undefined>>()
 
@@ -43,7 +47,7 @@ export function createWebSuites(options: WebSuitesOptions = {}): SealingSuites<P
     if (kdfId !== KDF_HKDF_SHA256) return undefined
     const kem = await once(kems, kemId, () => pick(kemId, WEB_KEMS, NOBLE_KEMS, isKemSupported, mode))
     const aead = await once(aeads, aeadId, () => pick(aeadId, WEB_AEADS, NOBLE_AEADS, isAeadSupported, mode))
-    return kem && aead && { kem, kdf: HKDF_SHA256, aead }
+    return kem && aead && { kem, kdf, aead }
   }
 
   async function kemAlgorithms(kemId: number): Promise<HpkeAlgorithms> {
