@@ -1,5 +1,5 @@
 /** Which batches there are by now, on PostgreSQL, and when that changes. @module */
-import type { Sql } from '#node/database.ts'
+import type { Sql } from '#node/sql.ts'
 import { toHex } from '#protocol/bytes.ts'
 
 /** Written by the trigger on `batches` (migrations.ts), whichever process changed them. */

@@ -1,7 +1,5 @@
 /** What the chain says, kept on PostgreSQL: batches by whomever, and how far the chain was read. @module */
-import type { TransactionSql } from 'postgres'
-import { byteaArray } from '#node/arrayTypes.ts'
-import type { Sql } from '#node/database.ts'
+import type { Sql, Transaction } from '#node/sql.ts'
 import { fromHex, toHex } from '#protocol/bytes.ts'
 import { countClearings, recordClearings } from './postgresClearings.ts'
 import type { ChainCursor, SettledBatch, SettledHead, SettlementStore } from './store.ts'
@@ -74,7 +72,7 @@ export function createBatchStore(sql: Sql): BatchStore {
   }
 }
 
-async function insertBatch(query: TransactionSql<{ bigint: bigint }>, entry: SettledBatch): Promise<void> {
+async function insertBatch(query: Transaction, entry: SettledBatch): Promise<void> {
   const { batch, heads } = entry
   await query`
     insert into batches (batch, root, transaction, block, gas_used)
@@ -83,9 +81,9 @@ async function insertBatch(query: TransactionSql<{ bigint: bigint }>, entry: Set
     insert into batch_heads (batch, position, enclave, size, root, earned)
     select ${batch}, position - 1, enclave, size, root, earned::numeric
     from unnest(
-      ${byteaArray(query, heads, ({ enclave }) => fromHex(enclave, 20))}::bytea[],
+      ${heads.map(({ enclave }) => fromHex(enclave, 20))}::bytea[],
       ${heads.map(({ size }) => size.toString())}::bigint[],
-      ${byteaArray(query, heads, ({ root }) => fromHex(root, 32))}::bytea[],
+      ${heads.map(({ root }) => fromHex(root, 32))}::bytea[],
       ${heads.map(({ earned }) => earned?.toString() ?? null)}::text[]
     ) with ordinality as h (enclave, size, root, earned, position)`
 }

@@ -4,9 +4,7 @@
  * @module
  */
 import { strict as assert } from 'node:assert'
-import type { TransactionSql } from 'postgres'
-import { byteaArray } from '#node/arrayTypes.ts'
-import type { Sql } from '#node/database.ts'
+import type { Sql, Transaction } from '#node/sql.ts'
 import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import type { SignedClearing } from '#protocol/wire/agentApi.ts'
 import type { ClearingStore, RefusedClearing, SettledClearing, StoredClearing } from './store.ts'
@@ -18,7 +16,7 @@ const PENDING_MAX = 4_096n
 /** Refusals after which a clearing is not tried again, at pauses of 1, 2, 4 ... 60 minutes: about a day. */
 const TRIES_MAX = 30
 
-type Query = TransactionSql<{ bigint: bigint }>
+type Query = Transaction
 
 /** The port on a migrated database. */
 export function createClearingStore(sql: Sql): ClearingStore {
@@ -44,7 +42,7 @@ async function accept(query: Query, id: Hex, clearing: SignedClearing): Promise<
     await query`
       insert into clearing_lines (clearing, position, keyset, enclave, captured)
       select ${row.seq}, position - 1, ${keyset}, enclave, captured::numeric
-      from unnest(${enclavesOf(query, clearing)}::bytea[], ${totalsOf(clearing)}::text[])
+      from unnest(${enclavesOf(clearing)}::bytea[], ${totalsOf(clearing)}::text[])
         with ordinality as l (enclave, captured, position)`
   }
   await dropSuperseded(query, keyset, row.seq)
@@ -56,7 +54,7 @@ async function isCovered(query: Query, keyset: Uint8Array, clearing: SignedClear
   const [row] = await query<{ covers: boolean | null }[]>`
     select max(issued) >= ${clearing.issued.toString()}::numeric and max(captured) >= ${clearing.captured.toString()}::numeric
       and not exists (
-        select 1 from unnest(${enclavesOf(query, clearing)}::bytea[], ${totalsOf(clearing)}::text[]) as l (enclave, captured)
+        select 1 from unnest(${enclavesOf(clearing)}::bytea[], ${totalsOf(clearing)}::text[]) as l (enclave, captured)
         where not exists (
           select 1 from clearing_lines n join clearings k on k.seq = n.clearing
           where n.keyset = ${keyset} and n.enclave = l.enclave and n.captured >= l.captured::numeric
@@ -137,7 +135,7 @@ export async function assignClearings(query: Query, transaction: bigint, ids: re
   const taken = await query`
     update clearings c set assigned = ${transaction}, position = l.position - 1, skipped = null, retry_at = null
     from unnest(
-      ${byteaArray(query, ids, (id) => fromHex(id, 32))}::bytea[]
+      ${ids.map((id) => fromHex(id, 32))}::bytea[]
     ) with ordinality as l (id, position)
     where c.id = l.id and c.assigned is null`
   return taken.count === ids.length
@@ -198,8 +196,8 @@ export async function countClearings(
   return { pendingClearings: Number(row?.pending ?? 0n), settledClearings: Number(row?.settled ?? 0n) }
 }
 
-function enclavesOf(query: Query, { enclaves }: SignedClearing): ReturnType<typeof byteaArray> {
-  return byteaArray(query, enclaves, ({ enclave }) => fromHex(enclave, 20))
+function enclavesOf({ enclaves }: SignedClearing): Uint8Array[] {
+  return enclaves.map(({ enclave }) => fromHex(enclave, 20))
 }
 
 function totalsOf({ enclaves }: SignedClearing): string[] {

@@ -1,7 +1,6 @@
 /** The aggregator's logs on PostgreSQL. @module */
 import { strict as assert } from 'node:assert'
-import type { TransactionSql } from 'postgres'
-import type { Sql } from '#node/database.ts'
+import type { Sql, Transaction } from '#node/sql.ts'
 import { concatBytes, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import type { LogEdge } from '#protocol/log/edge.ts'
@@ -80,7 +79,7 @@ async function withLog<T>(sql: Sql, enclave: Hex, role: LogRole, work: (log: Loc
 }
 
 function lockedLog(
-  query: TransactionSql<{ bigint: bigint }>,
+  query: Transaction,
   id: Uint8Array,
   row: { size: number; edge: Uint8Array; is_ended: boolean },
 ): LockedLog {

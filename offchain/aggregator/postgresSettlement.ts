@@ -1,8 +1,6 @@
 /** What the aggregator does on chain, on PostgreSQL: leases, transactions, and what is due. @module */
 import { strict as assert } from 'node:assert'
-import type { TransactionSql } from 'postgres'
-import { byteaArray } from '#node/arrayTypes.ts'
-import type { Sql } from '#node/database.ts'
+import type { Sql, Transaction } from '#node/sql.ts'
 import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import { createBatchStore } from './postgresBatches.ts'
@@ -28,7 +26,7 @@ import {
 /** A request to settle now that found nothing due is forgotten after this. */
 const REQUEST_LIFETIME = '10 seconds'
 
-type Query = TransactionSql<{ bigint: bigint }>
+type Query = Transaction
 
 /** Without money to move, a head is settled for its proofs' sake only after another aggregator had this long to do better. */
 const SUPERSEDED_GRACE = '60 seconds'
@@ -129,7 +127,7 @@ async function assignHeads(query: Query, id: bigint, heads: readonly EarningsHea
   const taken = await query`
     update heads set assigned = ${id}
     from unnest(
-      ${byteaArray(query, heads, ({ enclave }) => fromHex(enclave, 20))}::bytea[],
+      ${heads.map(({ enclave }) => fromHex(enclave, 20))}::bytea[],
       ${heads.map(({ size }) => size.toString())}::bigint[]
     ) as h (enclave, size)
     where heads.enclave = h.enclave and heads.size = h.size and heads.assigned is null`

@@ -8,9 +8,7 @@
  *   entry = first 4 bytes of the leaf || number of the log (4 bytes) || index in the log (6 bytes), big-endian, in any order
  * @module
  */
-import type { TransactionSql } from 'postgres'
-import { byteaArray } from '#node/arrayTypes.ts'
-import type { Sql } from '#node/database.ts'
+import type { Sql, Transaction } from '#node/sql.ts'
 import { joinBytes, toHex } from '#protocol/bytes.ts'
 import { expectedWindow, offsetsInWindow, prefixOfLeaf } from './leafRuns.ts'
 import type { LeafPlace } from './store.ts'
@@ -29,8 +27,6 @@ const SLICE_BUCKETS = 256
 const TRIES_MAX = 5
 /** Lock of whoever merges segments. */
 const MERGE_LOCK = 727_270
-
-type Transaction = TransactionSql<{ bigint: bigint }>
 
 /**
  * Where each of `leaves` (32 bytes) may be, judged by its first four bytes: the caller compares the leaf at each place. Leaves taken in a
@@ -73,7 +69,7 @@ async function lookUp(
         then substring(b.entries from m.at for ${ENTRY_BYTES}) else b.entries end as entries,
       null::bytea as enclave, null::bigint as start, null::int as count
     from unnest(
-      ${leaves.map((_, n) => n)}::int[], ${byteaArray(sql, prefixes, (prefix) => prefix)}::bytea[],
+      ${leaves.map((_, n) => n)}::int[], ${prefixes}::bytea[],
       ${leaves.map((leaf) => prefixOfLeaf(leaf).toString())}::bigint[]
     ) as w (n, prefix, value)
     cross join leaf_segments s
@@ -119,8 +115,9 @@ async function readEnclaves(sql: Querier, numbers: ReadonlySet<number>, enclaves
 }
 
 /**
- * Adds the places that `runs` have for leaves without any. Each run answers with the few entries of its own index where the leaf would be.
- * Answers `false` when a run is gone or has lost its index, which means that its leaves have come into the segments since.
+ * Adds the places that `runs` have, whether or not the segments have others: the same leaf may be in two logs, and a place in a segment may be of
+ * another leaf that begins alike. Each run answers with the few entries of its own index where the leaf would be. Answers `false` when a run is gone
+ * or has lost its index, which means that its leaves have come into the segments since.
  */
 async function searchRuns(
   sql: Querier,
@@ -128,30 +125,35 @@ async function searchRuns(
   runs: readonly RunPlace[],
   places: LeafPlace[][],
 ): Promise<boolean> {
-  for (const [n, leaf] of leaves.entries()) {
-    const own = places[n]
-    if (own === undefined || own.length > 0) continue
+  const asked = leaves.flatMap((leaf, n) => {
     const prefix = prefixOfLeaf(leaf)
-    const windows = runs.map(({ count }) => expectedWindow(prefix, count))
-    const rows = await sql<{ n: number; entries: Uint8Array }[]>`
-      select w.n, substring(r.leaf_index from w.first * 8 + 1 for (w.past - w.first) * 8) as entries
-      from unnest(
-        ${runs.map((_, at) => at)}::int[], ${byteaArray(sql, runs, ({ enclave }) => enclave)}::bytea[],
-        ${runs.map(({ start }) => start.toString())}::bigint[],
-        ${runs.map(({ count }) => count)}::int[], ${windows.map(({ from }) => from)}::int[], ${windows.map(({ to }) => to)}::int[]
-      ) as w (n, enclave, start, count, first, past)
-      join leaf_runs r on r.enclave = w.enclave and r.start = w.start and r.count = w.count and r.leaf_index <> ''`
-    if (rows.length < runs.length) return false
-    for (const row of rows) {
-      const [run, window] = [runs[row.n], windows[row.n]]
-      if (run === undefined || window === undefined) continue
-      const bounds = { isStart: window.from === 0, isEnd: window.to === run.count }
-      const offsets = offsetsInWindow(row.entries, prefix, bounds) ?? (await offsetsInWhole(sql, run, prefix))
-      if (offsets === undefined) return false
-      for (const offset of offsets) own.push({ enclave: toHex(run.enclave), index: Number(run.start) + offset })
-    }
+    return runs.map((run) => ({ n, prefix, run, window: expectedWindow(prefix, run.count) }))
+  })
+  const rows = await sql<{ at: number; entries: Uint8Array }[]>`
+    select w.at, substring(r.leaf_index from w.first * 8 + 1 for (w.past - w.first) * 8) as entries
+    from unnest(
+      ${asked.map((_, at) => at)}::int[], ${asked.map(({ run }) => run.enclave)}::bytea[],
+      ${asked.map(({ run }) => run.start.toString())}::bigint[], ${asked.map(({ run }) => run.count)}::int[],
+      ${asked.map(({ window }) => window.from)}::int[], ${asked.map(({ window }) => window.to)}::int[]
+    ) as w (at, enclave, start, count, first, past)
+    join leaf_runs r on r.enclave = w.enclave and r.start = w.start and r.count = w.count and r.leaf_index <> ''`
+  if (rows.length < asked.length) return false
+  for (const { at, entries } of rows) {
+    const { n, prefix, run, window } = asked[at] ?? {}
+    if (n === undefined || run === undefined || window === undefined || prefix === undefined) continue
+    const bounds = { isStart: window.from === 0, isEnd: window.to === run.count }
+    const offsets = offsetsInWindow(entries, prefix, bounds) ?? (await offsetsInWhole(sql, run, prefix))
+    if (offsets === undefined) return false
+    for (const offset of offsets)
+      addPlace(places[n], { enclave: toHex(run.enclave), index: Number(run.start) + offset })
   }
   return true
+}
+
+/** A run whose beginning is in the segments already has places that they have told. */
+function addPlace(known: LeafPlace[] | undefined, place: LeafPlace): void {
+  if (known?.some(({ enclave, index }) => enclave === place.enclave && index === place.index)) return
+  known?.push(place)
 }
 
 async function offsetsInWhole(sql: Querier, run: RunPlace, prefix: number): Promise<number[] | undefined> {
@@ -284,6 +286,6 @@ async function insertBuckets(
   await query`
     insert into leaf_buckets (segment, bucket, entries)
     select ${segment}, ${first} + n - 1, entries
-    from unnest(${byteaArray(query, buckets, (entries) => entries)}::bytea[]) with ordinality as b (entries, n)
+    from unnest(${buckets}::bytea[]) with ordinality as b (entries, n)
     where entries <> ''`
 }

@@ -1,7 +1,6 @@
 /** What proofs are read from, on PostgreSQL: where leaves are, nodes of logs, and which heads settled in which batches. @module */
-import { byteaArray } from '#node/arrayTypes.ts'
 import { bulkHex } from '#node/bulkHex.ts'
-import type { Sql } from '#node/database.ts'
+import type { Sql } from '#node/sql.ts'
 import { fromHex, type Hex } from '#protocol/bytes.ts'
 import type { BatchedHead } from './batchTree.ts'
 import { type EnclaveNumbers, findCandidates } from './proofsIndex.ts'
@@ -77,7 +76,7 @@ async function readCovering(sql: Sql, places: readonly LeafPlace[], size?: bigin
     select w.n, h.size, h.root, h.batch, h.position, b.root as batch_root, b.transaction, b.block,
       coalesce(b.block <= (select final_block from chain where id = 1), false) as is_final
     from unnest(
-      ${places.map((_, n) => n)}::int[], ${byteaArray(sql, places, ({ enclave }) => fromHex(enclave, 20))}::bytea[],
+      ${places.map((_, n) => n)}::int[], ${places.map(({ enclave }) => fromHex(enclave, 20))}::bytea[],
       ${places.map(({ index }) => index.toString())}::bigint[]
     ) as w (n, enclave, index)
     join logs l on l.enclave = w.enclave

@@ -5,8 +5,7 @@
  * goes on where it was; logs from before there were tiles are caught up in the same way. Two processes at the same log wait for each other.
  * @module
  */
-import type { TransactionSql } from 'postgres'
-import type { Sql } from '#node/database.ts'
+import type { Sql, Transaction } from '#node/sql.ts'
 import { joinBytes } from '#protocol/bytes.ts'
 import { buildEntries, insertSegment, mergeSegments } from './proofsIndex.ts'
 import { appendTiles, GROUP_WIDTH, readLeaves } from './tilesStore.ts'
@@ -37,10 +36,7 @@ export async function catchUp(sql: Sql, id: Uint8Array, signal?: AbortSignal): P
 
 type Progress = { number: number; tiled: bigint; indexed: bigint; size: bigint }
 
-async function catchUpStep(
-  query: TransactionSql<{ bigint: bigint }>,
-  id: Uint8Array,
-): Promise<'more' | 'done' | 'nothing'> {
+async function catchUpStep(query: Transaction, id: Uint8Array): Promise<'more' | 'done' | 'nothing'> {
   const progress = await lockProgress(query, id)
   if (progress === undefined || progress.indexed >= progress.size) return 'nothing'
   const [size, indexed] = [Number(progress.size), Number(progress.indexed)]
@@ -63,7 +59,7 @@ async function catchUpStep(
   return to < size ? 'more' : 'done'
 }
 
-async function lockProgress(query: TransactionSql<{ bigint: bigint }>, id: Uint8Array): Promise<Progress | undefined> {
+async function lockProgress(query: Transaction, id: Uint8Array): Promise<Progress | undefined> {
   const read = () => query<Progress[]>`
     select p.number, p.tiled, p.indexed, l.size
     from log_progress p join logs l on l.enclave = p.enclave where p.enclave = ${id} for update of p`

@@ -7,14 +7,12 @@
  * @module
  */
 import { strict as assert } from 'node:assert'
-import type { TransactionSql } from 'postgres'
-import { byteaArray } from '#node/arrayTypes.ts'
 import { bulkParents } from '#node/bulkParents.ts'
-import type { Sql } from '#node/database.ts'
+import type { Sql, Transaction } from '#node/sql.ts'
 import { concatBytes, fromHex, type Hex } from '#protocol/bytes.ts'
 import { TILE_HEIGHT, TILE_WIDTH } from '#protocol/log/tiles.ts'
 
-export type Querier = Sql | TransactionSql<{ bigint: bigint }>
+export type Querier = Sql | Transaction
 
 /** Rows between two stored ones, and nodes that one node of the upper of them covers in the lower. */
 export const GROUP_HEIGHT = 4
@@ -46,7 +44,7 @@ async function readLeafGroups(sql: Querier, places: readonly NumberedPlace[]): P
   return sql<GroupRow[]>`
     select w.n, string_agg(r.part, ''::bytea order by r.start) as part
     from unnest(
-      ${places.map(({ n }) => n)}::int[], ${enclaveArray(sql, places)}::bytea[],
+      ${places.map(({ n }) => n)}::int[], ${enclaveArray(places)}::bytea[],
       ${places.map(({ index }) => (index * GROUP_WIDTH).toString())}::bigint[]
     ) as w (n, enclave, first)
     cross join lateral (
@@ -65,7 +63,7 @@ async function readNodeGroups(sql: Querier, places: readonly NumberedPlace[]): P
   return sql<GroupRow[]>`
     select w.n, t.part
     from unnest(
-      ${places.map(({ n }) => n)}::int[], ${enclaveArray(sql, places)}::bytea[], ${places.map(({ level }) => level)}::int[],
+      ${places.map(({ n }) => n)}::int[], ${enclaveArray(places)}::bytea[], ${places.map(({ level }) => level)}::int[],
       ${places.map(({ index }) => index.toString())}::bigint[]
     ) as w (n, enclave, level, index)
     cross join lateral (
@@ -75,8 +73,8 @@ async function readNodeGroups(sql: Querier, places: readonly NumberedPlace[]): P
     ) as t`
 }
 
-function enclaveArray(sql: Querier, places: readonly GroupPlace[]): ReturnType<typeof byteaArray> {
-  return byteaArray(sql, places, ({ enclave }) => fromHex(enclave, 20))
+function enclaveArray(places: readonly GroupPlace[]): Uint8Array[] {
+  return places.map(({ enclave }) => fromHex(enclave, 20))
 }
 
 /**

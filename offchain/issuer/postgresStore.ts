@@ -1,8 +1,6 @@
 /** The issuer's store on PostgreSQL. @module */
 import { strict as assert } from 'node:assert'
-import postgres, { type TransactionSql } from 'postgres'
-import { byteaArray } from '#node/arrayTypes.ts'
-import type { Sql } from '#node/database.ts'
+import type { Sql, Transaction } from '#node/sql.ts'
 import { fromHex, type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { G1_BYTES } from '#protocol/credits/points.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
@@ -19,11 +17,12 @@ import {
   type TakenStore,
 } from './store.ts'
 
-type Transaction = TransactionSql<{ bigint: bigint }>
-
 /** Names the lock of the one process that writes. */
 const WRITER_LOCK = 727_270
-/** Settings of the server for the session that holds the lock: a silent peer is gone after ten seconds and three questions. */
+/**
+ * Settings of the server for the session that holds the lock: a machine that lost its power says nothing, and is gone after ten seconds and three
+ * questions. Without them the server would keep its lock for hours.
+ */
 const KEEPALIVE_SECONDS = { tcp_keepalives_idle: 10, tcp_keepalives_interval: 3, tcp_keepalives_count: 3 }
 
 /** The port on a migrated database. */
@@ -129,20 +128,13 @@ async function readSpent(sql: Sql, credit: Hex): Promise<SpentCredit | undefined
 }
 
 async function take(sql: Sql): Promise<TakenStore> {
-  // A connection of its own, never recycled: the lock lasts as long as its session, and a process that died holds nothing.
-  const session = postgres({
-    ...sql.options,
-    max: 1,
-    idle_timeout: null,
-    max_lifetime: null,
-    // A machine that lost its power says nothing: without these the server would keep its lock for hours.
-    connection: { ...sql.options.connection, ...KEEPALIVE_SECONDS },
-  } as unknown as SessionOptions)
+  // A connection of its own: the lock lasts as long as its session, and a process that died holds nothing.
+  const session = await sql.openSession(KEEPALIVE_SECONDS)
   try {
-    const [row] = await session<{ taken: boolean }[]>`select pg_try_advisory_lock(${WRITER_LOCK}) as taken`
+    const [row] = await session.query<{ taken: boolean }[]>`select pg_try_advisory_lock(${WRITER_LOCK}) as taken`
     if (row?.taken !== true) throw new StoreError('TAKEN', 'another issuer writes this database')
   } catch (error) {
-    await session.end({ timeout: 0 })
+    await session.end()
     throw error
   }
   return {
@@ -150,12 +142,9 @@ async function take(sql: Sql): Promise<TakenStore> {
       const log = await sql.begin((query) => beginLog(query, enclave, expected))
       return { log, commit: (round) => commit(sql, log, round) }
     },
-    release: () => session.end({ timeout: 1 }),
+    release: () => session.end(),
   }
 }
-
-/** The package takes options that it has parsed before, as it does itself to listen; its types do not say so. */
-type SessionOptions = postgres.Options<Record<string, postgres.PostgresType>>
 
 /** The lock alone would not do: a session can end while its process goes on. From here on no earlier writer can commit. */
 async function beginLog(query: Transaction, enclave: Hex, expected: StoredLog | undefined): Promise<number> {
@@ -181,7 +170,7 @@ async function commit(sql: Sql, log: number, { from, entries, head }: Round): Pr
       query`
         insert into entries (log, position, encoded)
         select ${log}, ${from} + place - 1, encoded
-        from unnest(${byteaArray(query, entries, ({ encoded }) => encoded)}::bytea[]) with ordinality as rows (encoded, place)`,
+        from unnest(${entries.map(({ encoded }) => encoded)}::bytea[]) with ordinality as rows (encoded, place)`,
       query`insert into heads (log, size, root, fees, r, vs) values (
         ${log}, ${head.size}, ${fromHex(head.root, 32)}, ${head.fees.toString()}::numeric,
         ${fromHex(head.signature.r, 32)}, ${fromHex(head.signature.vs, 32)})`,
@@ -205,11 +194,11 @@ async function commit(sql: Sql, log: number, { from, entries, head }: Round): Pr
 }
 
 /** Each table's rows as one array a column: however many they are, the statement is the same, and PostgreSQL plans it once. */
-function insertDetails(query: Transaction, details: readonly EntryDetail[]): Promise<unknown>[] {
+function insertDetails(query: Transaction, details: readonly EntryDetail[]): PromiseLike<unknown>[] {
   const issues = details.filter((detail) => detail.kind === 'issue')
   const reserves = details.filter((detail) => detail.kind === 'reserve')
   const captures = details.filter((detail) => detail.kind === 'capture')
-  const queries: Promise<unknown>[] = issues.map(
+  const queries: PromiseLike<unknown>[] = issues.map(
     ({ keyset, claimKey, exponents, blinded, signature }) => query`
       insert into issues (keyset, claim_key, exponents, blinded, r, vs) values (
         ${fromHex(keyset, 32)}, ${fromHex(claimKey, 20)}, ${exponents}, ${blinded},
@@ -220,16 +209,16 @@ function insertDetails(query: Transaction, details: readonly EntryDetail[]): Pro
   return queries
 }
 
-function insertReserves(query: Transaction, reserves: readonly ReserveDetail[]): Promise<unknown>[] {
-  const keysets = byteaArray(query, reserves, ({ keyset }) => fromHex(keyset, 32))
-  const locators = byteaArray(query, reserves, ({ locator }) => fromHex(locator, 32))
-  const payments = byteaArray(query, reserves, ({ payment }) => fromHex(payment, 32))
-  const blanks = byteaArray(query, reserves, (reserve) => reserve.blanks)
+function insertReserves(query: Transaction, reserves: readonly ReserveDetail[]): PromiseLike<unknown>[] {
+  const keysets = reserves.map(({ keyset }) => fromHex(keyset, 32))
+  const locators = reserves.map(({ locator }) => fromHex(locator, 32))
+  const payments = reserves.map(({ payment }) => fromHex(payment, 32))
+  const blanks = reserves.map((reserve) => reserve.blanks)
   const spent = reserves.flatMap(({ keyset, credits }) => credits.map((credit) => ({ ...credit, keyset })))
-  const spentIn = byteaArray(query, spent, ({ keyset }) => fromHex(keyset, 32))
-  const credits = byteaArray(query, spent, ({ credit }) => fromHex(credit, 32))
-  const exitKeys = byteaArray(query, spent, ({ exitKey }) => fromHex(exitKey, 20))
-  const secrets = byteaArray(query, spent, ({ secret }) => secret)
+  const spentIn = spent.map(({ keyset }) => fromHex(keyset, 32))
+  const credits = spent.map(({ credit }) => fromHex(credit, 32))
+  const exitKeys = spent.map(({ exitKey }) => fromHex(exitKey, 20))
+  const secrets = spent.map(({ secret }) => secret)
   return [
     query`
       insert into payments (keyset, locator, payment)
@@ -252,10 +241,10 @@ function insertReserves(query: Transaction, reserves: readonly ReserveDetail[]):
 function insertCaptures(
   query: Transaction,
   captures: readonly Extract<EntryDetail, { kind: 'capture' }>[],
-): Promise<unknown>[] {
-  const payments = byteaArray(query, captures, ({ payment }) => fromHex(payment, 32))
-  const exponents = byteaArray(query, captures, ({ change }) => Uint8Array.from(change, ({ exponent }) => exponent))
-  const signatures = byteaArray(query, captures, ({ change }) => joinBytes(change.map(({ signature }) => signature)))
+): PromiseLike<unknown>[] {
+  const payments = captures.map(({ payment }) => fromHex(payment, 32))
+  const exponents = captures.map(({ change }) => Uint8Array.from(change, ({ exponent }) => exponent))
+  const signatures = captures.map(({ change }) => joinBytes(change.map(({ signature }) => signature)))
   return [
     query`
       insert into change (payment, exponents, signatures)

@@ -7,12 +7,9 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import postgres from 'postgres'
 import { AppError } from './appError.ts'
-import { ARRAY_TYPES } from './arrayTypes.ts'
 import type { Logger } from './log.ts'
-
-export type Sql = postgres.Sql<{ bigint: bigint }>
+import { connectSql, type Sql, type Transaction } from './sql.ts'
 
 export type Database = { readonly sql: Sql; close(): Promise<void> }
 
@@ -22,11 +19,11 @@ export type DatabaseConfig = { readonly url: string } | { readonly folder: strin
 export async function openDatabase(config: DatabaseConfig, log: Logger): Promise<Database> {
   const embedded = 'url' in config ? undefined : await startEmbedded(config.folder, config.port, log)
   const url = 'url' in config ? config.url : `postgres://sealpath:sealpath@127.0.0.1:${config.port}/postgres`
-  const sql = createClient(url)
+  const sql = connectSql(url)
   try {
     await sql`select 1`
   } catch (cause) {
-    await sql.end({ timeout: 0 })
+    await sql.end()
     await embedded?.stop()
     throw new AppError('DATABASE_FAILED', 'cannot reach the database: check DATABASE_URL and that it is running', {
       cause,
@@ -35,20 +32,10 @@ export async function openDatabase(config: DatabaseConfig, log: Logger): Promise
   return {
     sql,
     async close() {
-      await sql.end({ timeout: 5 })
+      await sql.end()
       await embedded?.stop()
     },
   }
-}
-
-/** A pool of at most `max` connections, opened when they are needed. bigint columns are read as bigint, never as a double. */
-export function createClient(url: string, max = 8): Sql {
-  return postgres(url, {
-    max,
-    onnotice: () => {},
-    fetch_types: false,
-    types: { bigint: postgres.BigInt, ...ARRAY_TYPES },
-  })
 }
 
 /** Runs `migrations` in order, each once and in one transaction with its record. Forward only. Throws `AppError` (`DATABASE_FAILED`). */
@@ -64,7 +51,7 @@ export async function migrate(sql: Sql, migrations: readonly string[]): Promise<
   }
 }
 
-async function runOnce(transaction: postgres.TransactionSql, id: number, statements: string): Promise<void> {
+async function runOnce(transaction: Transaction, id: number, statements: string): Promise<void> {
   // Two processes may start at once: the lock makes the second one wait and then find table and record.
   await transaction`select pg_advisory_xact_lock(727_269)`
   await transaction`

@@ -7,11 +7,12 @@ import { randomBytes } from 'node:crypto'
 import { serve } from '@hono/node-server'
 import { Hono } from 'hono'
 import { createSignerPool } from '#node/credits/signerPool.ts'
-import { createClient, migrate } from '#node/database.ts'
+import { migrate } from '#node/database.ts'
 import { generateGatewayKey, KeyRing } from '#node/sealing/keyRing.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { ReplayMemory } from '#node/sealing/replayMemory.ts'
 import { createSealedServer } from '#node/sealing/sealedServer.ts'
+import { connectSql } from '#node/sql.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { totalUnits } from '#protocol/credits/amounts.ts'
 import { hashToG1 } from '#protocol/credits/message.ts'
@@ -49,7 +50,7 @@ const [databaseUrl = '', witnessUrl = '', gateway = ''] = process.argv.slice(2)
 const chain = new StagedChain()
 chain.gateways.add(gateway as Hex)
 const { id, keyset, secretKeys } = makeKeyset()
-const sql = createClient(databaseUrl)
+const sql = connectSql(databaseUrl)
 await migrate(sql, MIGRATIONS)
 const store = createIssuerStore(sql)
 const suites = createNodeSuites()

@@ -34,8 +34,8 @@ export class AggregatorMatrix {
         await meanwhile?.()
       } else {
         await network.killDatabase()
-        held?.pass()
         await meanwhile?.()
+        held?.pass()
         await network.startDatabase()
       }
       const aggregator = victim === 'process' ? await this.start(point.options) : stage.aggregator

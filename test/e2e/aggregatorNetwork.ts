@@ -161,7 +161,7 @@ export class AggregatorNetwork {
   }
 
   async killDatabase(): Promise<void> {
-    await this.#judge?.sql.end({ timeout: 0 })
+    await this.#judge?.sql.end()
     await this.database.kill()
   }
 
@@ -226,7 +226,7 @@ export class AggregatorNetwork {
 
   async stop(): Promise<void> {
     await this.#processes.stopAll(5_000)
-    await this.#judge?.sql.end({ timeout: 0 })
+    await this.#judge?.sql.end()
     await this.databaseProxy.close()
     await Promise.all(this.gates.map((gate) => gate.close()))
     await Promise.all([this.database.stop(), this.chain.close()])

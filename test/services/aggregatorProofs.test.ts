@@ -284,6 +284,8 @@ describe('a leaf', () => {
     const key = new Uint8Array(32).fill(0x77)
     const edge = extendEdge(EMPTY_EDGE, syntheticLeaves(9, 0, 30))
     await log.grow(30)
+    // The first log's leaves have come into the index, those of the second have not yet.
+    await createProofStore(database.sql).catchUp(log.enclave)
     const head = signEdge(edge, key, domain, hash)
     expect(await intake.take({ head, from: 0n, leaves: syntheticLeaves(9, 0, 30) })).toMatchObject({ ok: true })
     expect((await prover.prove([log.leaf(4)]))[0]?.state).toBe('pending')

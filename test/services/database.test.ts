@@ -1,8 +1,8 @@
 /** The database client: arrays as parameters, and connections lost at any moment. @module */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { byteaArray } from '#node/arrayTypes.ts'
-import { createClient, type Sql } from '#node/database.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { connectSql, type Sql } from '#node/sql.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 
 let server: TestPostgres
@@ -16,15 +16,13 @@ afterAll(() => server.close())
 describe('arrays as parameters', () => {
   let sql: Sql
   beforeAll(() => {
-    sql = createClient(url, 1)
+    sql = connectSql(url, { max: 1 })
   })
   afterAll(() => sql.end())
 
   it('of bytes arrive as they are', async () => {
     const values = [new Uint8Array(), Uint8Array.of(0, 34, 92, 255), Uint8Array.of(1, 2, 3, 4).subarray(1, 3)]
-    const rows = await sql<
-      { value: Uint8Array }[]
-    >`select unnest(${byteaArray(sql, values, (value) => value)}::bytea[]) as value`
+    const rows = await sql<{ value: Uint8Array }[]>`select unnest(${values}::bytea[]) as value`
     expect(rows.map(({ value }) => new Uint8Array(value))).toEqual(values)
   })
 
@@ -44,40 +42,129 @@ describe('arrays as parameters', () => {
 
   it('may be empty', async () => {
     const rows = await sql`
-      select from unnest(${byteaArray(sql, [], (value: Uint8Array) => value)}::bytea[])
+      select from unnest(${[]}::bytea[])
       union all select where 1 = any(${[]}::int[])`
     expect(rows).toHaveLength(0)
   })
 })
 
-describe('a connection that is lost', () => {
-  let cutter: Server | undefined
-  afterEach(() => cutter?.close())
+describe('a transaction', () => {
+  let sql: Sql
+  beforeAll(async () => {
+    sql = connectSql(url)
+    await sql`create table kept (value int primary key)`
+  })
+  afterAll(() => sql.end())
 
-  it('at any moment of its opening fails what was asked through it, and nothing else', async () => {
-    const unheard: unknown[] = []
-    const note = (error: unknown) => unheard.push(error)
-    process.on('unhandledRejection', note)
-    try {
-      for (let parts = 0; parts < MESSAGES_OF_OPENING; parts++) {
-        cutter?.close()
-        cutter = await cutFirst(parts)
-        const { port } = cutter.address() as AddressInfo
-        const sql = createClient(Object.assign(new URL(url), { port: String(port) }).href, 1)
-        await sql`select 1`.catch((error: { code: unknown }) => expect(error.code).toBe('ECONNRESET'))
-        await sql.end({ timeout: 0 })
-        // Rejections that nobody hears are told of after the microtasks.
-        await new Promise((resolve) => setTimeout(resolve, 20))
-      }
-      expect(unheard).toEqual([])
-    } finally {
-      process.off('unhandledRejection', note)
-    }
+  const held = async () =>
+    (await sql<{ value: number }[]>`select value from kept order by value`).map(({ value }) => value)
+
+  it('is there as a whole when it is done, and not at all when its work fails', async () => {
+    expect(await sql.begin(async (query) => (await query`insert into kept values (${1})`).count)).toBe(1)
+    const failing = sql.begin(async (query) => {
+      await query`insert into kept values (${2})`
+      throw new RangeError('no')
+    })
+    await expect(failing).rejects.toThrow('no')
+    expect(await held()).toEqual([1])
+  })
+
+  it('in which a statement failed is not there, though its work went on', async () => {
+    const ignoring = sql.begin(async (query) => {
+      await query`insert into kept values (${3})`
+      await query`insert into kept values (${1})`.catch(() => undefined)
+    })
+    await expect(ignoring).rejects.toThrow()
+    expect(await held()).toEqual([1])
+  })
+
+  it('sends together what is asked at the same time, in this order', async () => {
+    const values = await sql.begin((query) =>
+      Promise.all([4, 5, 6].map((value) => query`insert into kept values (${value})`)).then(
+        () => query`select value from kept`,
+      ),
+    )
+    expect(values).toHaveLength(4)
   })
 })
 
-/** Authentication, some fifteen parameters, a key, ready; then the answer to a query and to what the client itself asks. */
-const MESSAGES_OF_OPENING = 40
+describe('a connection that is lost', () => {
+  let cutter: Server | undefined
+  const unheard: unknown[] = []
+  const note = (error: unknown) => unheard.push(error)
+  beforeEach(() => {
+    unheard.length = 0
+    process.on('unhandledRejection', note).on('uncaughtException', note)
+  })
+  afterEach(() => {
+    process.off('unhandledRejection', note).off('uncaughtException', note)
+    cutter?.close()
+  })
+
+  const throughCutter = async (parts: number): Promise<Sql> => {
+    cutter?.close()
+    cutter = await cutFirst(parts)
+    const { port } = cutter.address() as AddressInfo
+    return connectSql(Object.assign(new URL(url), { port: String(port) }).href, { max: 1 })
+  }
+  const outcome = (asked: PromiseLike<unknown>) =>
+    asked.then(
+      () => 'answered',
+      () => 'failed',
+    )
+
+  it.each([
+    ['a question', (sql: Sql) => sql`select ${1}::int`],
+    [
+      'a transaction',
+      (sql: Sql) =>
+        sql.begin(async (query) => {
+          await query`select ${1}::int`
+          // Longer than it takes to lose the connection: the next statement meets one that is gone.
+          await sleep(10)
+          await query`select ${2}::int`
+        }),
+    ],
+  ])('at any moment fails %s that is under way, and not the next one', async (_, ask) => {
+    const outcomes: string[] = []
+    while (outcomes.at(-1) !== 'answered') {
+      expect(outcomes.length).toBeLessThan(MESSAGES_MAX)
+      const sql = await throughCutter(outcomes.length)
+      outcomes.push(await outcome(ask(sql)))
+      if (outcomes.at(-1) === 'failed') expect(await outcome(ask(sql))).toBe('answered')
+      await sql.end()
+      // Rejections that nobody hears are told of after the microtasks.
+      await sleep(5)
+    }
+    // Authentication, some fifteen parameters, a key and ready come before any answer.
+    expect(outcomes.length).toBeGreaterThan(18)
+    expect(unheard).toEqual([])
+  })
+
+  it('is opened again by a listener, who is told that it listens', async () => {
+    const sql = await throughCutter(30)
+    const own = connectSql(url, { max: 1 })
+    let [ready, notified] = [0, 0]
+    const listening = await sql.listen(
+      'news',
+      () => notified++,
+      () => ready++,
+    )
+    for (let i = 0; ready < 2; i++) {
+      expect(i).toBeLessThan(200)
+      await own`notify news`
+      await sleep(20)
+    }
+    const before = notified
+    await own`notify news`
+    while (notified === before) await sleep(5)
+    await listening.unlisten()
+    await Promise.all([sql.end(), own.end()])
+    expect(unheard).toEqual([])
+  })
+})
+
+const MESSAGES_MAX = 60
 
 /** A proxy before the server that cuts the first connection after `parts` messages of the server. */
 async function cutFirst(parts: number): Promise<Server> {

@@ -1,7 +1,7 @@
 /** What an issuer does when something stops, lies or comes back old. Each case ends with the money counted. @module */
-import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { SignerPool } from '#node/credits/signerPool.ts'
+import { connectSql } from '#node/sql.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { totalUnits } from '#protocol/credits/amounts.ts'
 import { IssueAnswerSchema } from '#protocol/wire/issuerApi.ts'
@@ -385,7 +385,7 @@ async function reopened(stage: Stage, issuer: StagedIssuer): Promise<unknown> {
 }
 
 async function execute(url: string, statement: string): Promise<void> {
-  const sql = postgres(url, { max: 1, onnotice: () => {} })
+  const sql = connectSql(url, { max: 1 })
   await sql.unsafe(statement)
   await sql.end()
 }

@@ -1,8 +1,8 @@
 /** A standby takes the writer's place by itself: with keys handed over before, and the writer's word that the vault asks for. @module */
-import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import type { SignerPool } from '#node/credits/signerPool.ts'
 import type { Enclave } from '#node/enclave/enclave.ts'
+import { connectSql } from '#node/sql.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { totalUnits } from '#protocol/credits/amounts.ts'
 import { isSuccessionBy } from '#protocol/credits/succession.ts'
@@ -121,7 +121,7 @@ const listed = async (issuer: Member) => (await issuer.call(IssuerKeysetsSchema,
 
 /** Cuts whoever holds the database from its lock, as a broken line would. */
 async function cutOff(url: string): Promise<void> {
-  const sql = postgres(url, { max: 1, onnotice: () => {} })
+  const sql = connectSql(url, { max: 1 })
   await sql`
     select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and database =
       (select oid from pg_database where datname = current_database())`

@@ -1,8 +1,7 @@
 /** What an issuer lists for those who restore, on a real PostgreSQL: payments by the first digits of their locators, spent credits in the order of the log. @module */
-import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { SignerPool } from '#node/credits/signerPool.ts'
-import type { Sql } from '#node/database.ts'
+import { connectSql, type Sql } from '#node/sql.ts'
 import { fromHex, type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { totalUnits } from '#protocol/credits/amounts.ts'
 import { creditMessage } from '#protocol/credits/message.ts'
@@ -63,15 +62,10 @@ const locatorOf = ({ payment }: Paid): Hex => paymentLocator(payment.blanks[0] ?
 
 async function withDatabase<T>(
   { url }: Stage,
-  act: (sql: Sql) => Promise<T>,
+  act: (sql: Sql) => PromiseLike<T>,
   { max = 1, statements }: { max?: number; statements?: string[] } = {},
 ): Promise<T> {
-  const sql: Sql = postgres(url, {
-    max,
-    onnotice: () => {},
-    types: { bigint: postgres.BigInt },
-    debug: (_, statement) => statements?.push(statement),
-  })
+  const sql = connectSql(url, { max, onStatement: (statement) => statements?.push(statement) })
   try {
     return await act(sql)
   } finally {
@@ -345,14 +339,14 @@ it('reads of 5,000 payments go through the indexes', async () => {
     expect(payments?.length).toBeGreaterThan(5)
     expect(await store.readPayments(keyset.id, '', CHANGE_TILE_MAX)).toBeUndefined()
     expect(await store.readSpentIds(keyset.id, 30_000, 100, SPENT_ID_BYTES)).toHaveLength(100 * SPENT_ID_BYTES)
-    const parameters: unknown[][] = [
+    const parameters: (string | number)[][] = [
       ...[0, 1].map(() => [keyset.id, `0x${'ab'.padEnd(64, '0')}`, `0x${'ab'.padEnd(64, 'f')}`, CHANGE_TILE_MAX + 1]),
       [SPENT_ID_BYTES, keyset.id, 30_000, 100],
     ]
     const [weigh = '', list = '', , page = ''] = statements.splice(0)
     for (const [i, statement] of [weigh, list, page].entries()) {
       const bound = (parameters[i] ?? []).map((value) => (typeof value === 'string' ? fromHex(value) : value))
-      const plan = await sql.unsafe(`explain ${statement}`, bound as never[])
+      const plan = await sql.unsafe(`explain ${statement}`, bound)
       const text = plan.map((row) => String(Object.values(row)[0])).join('\n')
       expect(text).not.toContain('Seq Scan')
       expect(text).toMatch(/Index (Only )?Scan (using|on) (payments|spent)_pkey/)

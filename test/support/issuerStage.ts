@@ -2,11 +2,12 @@
 import { createServer, type Server } from 'node:http'
 import { createBulkKeccak } from '#node/bulkKeccak.ts'
 import { createSignerPool, type SignerPool } from '#node/credits/signerPool.ts'
-import { createClient, migrate } from '#node/database.ts'
+import { migrate } from '#node/database.ts'
 import type { Logger } from '#node/log.ts'
 import { generateGatewayKey } from '#node/sealing/keyRing.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { isSigner } from '#node/signatures.ts'
+import { connectSql } from '#node/sql.ts'
 import { encodeUtf8, type Hex, toHex } from '#protocol/bytes.ts'
 import { appendLeaves, createRows, type LogRows, rootAt, sizeOfRows } from '#protocol/log/rows.ts'
 import { enclaveOfKey, hashHead, type SettlementDomain } from '#protocol/receipt/head.ts'
@@ -214,7 +215,7 @@ export async function makeSigners(keysets: readonly SecretKeyset[], threads = 1)
 
 /** Boots an issuer as a new enclave on the database at `url`. */
 export async function stageIssuer(options: StageOptions): Promise<StagedIssuer> {
-  const sql = createClient(options.url, 6)
+  const sql = connectSql(options.url, { max: 6 })
   await migrate(sql, MIGRATIONS)
   const wrap = options.wrapStore ?? ((store) => store)
   const store = wrap(createIssuerStore(sql))
@@ -289,7 +290,7 @@ export async function stageIssuer(options: StageOptions): Promise<StagedIssuer> 
     expire: () => captureExpired(ports),
     async close() {
       await life.close()
-      await sql.end({ timeout: 1 })
+      await sql.end()
     },
   }
 }
@@ -369,14 +370,16 @@ export class Stages {
 /** Every table of an issuer as it is now, in another database. Answers its URL. */
 export async function copyDatabase(server: TestPostgres, url: string): Promise<string> {
   const target = await server.createDatabase()
-  const from = createClient(url, 1)
-  const to = createClient(target, 1)
+  const from = connectSql(url, { max: 1 })
+  const to = connectSql(target, { max: 1 })
   await migrate(to, MIGRATIONS)
-  await from.begin('isolation level repeatable read', async (query) => {
+  await from.begin(async (query) => {
+    await query.unsafe('set transaction isolation level repeatable read')
     const details = ['issues', 'payments', 'open_reserves', 'spent', 'change']
     for (const table of ['logs', 'writer', 'entries', 'heads', ...details]) {
-      const rows = await query.unsafe(`select * from ${table}`)
-      if (rows.length > 0) await to`insert into ${to(table)} ${to(rows as unknown as Record<string, unknown>[])}`
+      const [row] = await query.unsafe(`select json_agg(t)::text as rows from ${table} t`)
+      const statement = `insert into ${table} select * from json_populate_recordset(null::${table}, $1)`
+      if (row?.rows != null) await to.unsafe(statement, [String(row.rows)])
     }
   })
   await from.end()

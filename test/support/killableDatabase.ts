@@ -39,7 +39,7 @@ export class KillableDatabase {
     signal([...this.#pids()], 'SIGKILL')
     const database = this.#database
     this.#database = undefined
-    await database?.sql.end({ timeout: 0 })
+    await database?.sql.end()
     // Whoever starts a server where one still listens takes that one over.
     while (await isListening(this.#port)) await sleep(10)
   }
