@@ -76,7 +76,7 @@ it('a standby follows a writer that was killed amid payments: nothing is lost or
   const toSecond = network.client([second.url])
   const [refused] = await prepare(wallet, second, credits.slice(0, 1))
   if (refused === undefined) throw new Error('expected a payment')
-  await expect(toSecond.reserve(refused.paid.sealed)).rejects.toMatchObject({ code: 'EXIT_ONLY' })
+  await expect(toSecond.reserve(refused.paid.sealed)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
 
   // Some payments are captured, some reserved, some on their way when the first is killed.
   const client = network.client([first.url, second.url])
