@@ -66,6 +66,8 @@ const METER = [
   },
 ] as const
 
+const RECEIPT_TIMEOUT_MS = 30_000
+
 /** Starts the chain at `timestamp` (seconds since the epoch) and deploys a verifier under `root`. */
 export async function startEvidenceChain(root: EvidenceRoot, timestamp: number): Promise<EvidenceChain> {
   const anvil = await startAnvil(timestamp)
@@ -83,7 +85,10 @@ async function deployAll(anvil: Anvil, root: EvidenceRoot): Promise<EvidenceChai
   const account = mnemonicToAccount(MNEMONIC)
   const wallet = createWalletClient({ chain: foundry, transport, account })
   const succeed = async (hash: Hex) => {
-    const receipt = await client.waitForTransactionReceipt({ hash })
+    // Now and then anvil leaves a transaction lying that comes just after a block or a revert: told to mine, it takes it.
+    const nudging = setInterval(() => void anvil.request('evm_mine', []).catch(() => undefined), 2_000)
+    const wait = client.waitForTransactionReceipt({ hash, timeout: RECEIPT_TIMEOUT_MS })
+    const receipt = await wait.finally(() => clearInterval(nudging))
     if (receipt.status !== 'success') throw new Error(`transaction ${hash} was reverted`)
     return receipt
   }
