@@ -31,7 +31,9 @@ export default {
       CHAIN,
       PROTOCOL,
       NODE,
-      '^(gateway|offchain/(relay|operator|aggregator|issuer))/main\\.ts$',
+      // `sealpath init` writes what the roles read.
+      '^(gateway|offchain/(relay|operator|aggregator|issuer))/(main|config)\\.ts$',
+      '^gateway/backends/modelServers\\.ts$',
     ]),
     {
       name: 'protocol-has-no-node-built-ins',
