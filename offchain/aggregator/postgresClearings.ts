@@ -16,14 +16,12 @@ const PENDING_MAX = 4_096n
 /** Refusals after which a clearing is not tried again, at pauses of 1, 2, 4 ... 60 minutes: about a day. */
 const TRIES_MAX = 30
 
-type Query = Transaction
-
 /** The port on a migrated database. */
 export function createClearingStore(sql: Sql): ClearingStore {
   return { accept: (id, clearing) => sql.begin((query) => accept(query, id, clearing)) }
 }
 
-async function accept(query: Query, id: Hex, clearing: SignedClearing): Promise<'accepted' | 'full'> {
+async function accept(query: Transaction, id: Hex, clearing: SignedClearing): Promise<'accepted' | 'full'> {
   const keyset = fromHex(clearing.keyset, 32)
   await query`insert into keysets (keyset) values (${keyset}) on conflict do nothing`
   await query`select 1 from keysets where keyset = ${keyset} for update`
@@ -50,7 +48,7 @@ async function accept(query: Query, id: Hex, clearing: SignedClearing): Promise<
 }
 
 /** Whether clearings held already, and not refused for good, say all that this one does. */
-async function isCovered(query: Query, keyset: Uint8Array, clearing: SignedClearing): Promise<boolean> {
+async function isCovered(query: Transaction, keyset: Uint8Array, clearing: SignedClearing): Promise<boolean> {
   const [row] = await query<{ covers: boolean | null }[]>`
     select max(issued) >= ${clearing.issued.toString()}::numeric and max(captured) >= ${clearing.captured.toString()}::numeric
       and not exists (
@@ -66,7 +64,7 @@ async function isCovered(query: Query, keyset: Uint8Array, clearing: SignedClear
 }
 
 /** Drops what `newest` made superfluous: clearings that wait in no transaction, and lines of those that are done. */
-async function dropSuperseded(query: Query, keyset: Uint8Array, newest: bigint): Promise<void> {
+async function dropSuperseded(query: Transaction, keyset: Uint8Array, newest: bigint): Promise<void> {
   await query`
     delete from clearings c
     where c.keyset = ${keyset} and c.seq < ${newest} and c.assigned is null and not c.is_done
@@ -130,7 +128,7 @@ type ClearingRow = {
 }
 
 /** Assigns clearings to a transaction in the order of its call. Answers whether each was still free. */
-export async function assignClearings(query: Query, transaction: bigint, ids: readonly Hex[]): Promise<boolean> {
+export async function assignClearings(query: Transaction, transaction: bigint, ids: readonly Hex[]): Promise<boolean> {
   if (ids.length === 0) return true
   const taken = await query`
     update clearings c set assigned = ${transaction}, position = l.position - 1, skipped = null, retry_at = null
@@ -142,19 +140,19 @@ export async function assignClearings(query: Query, transaction: bigint, ids: re
 }
 
 /** What a failed transaction was for waits for the next one. */
-export async function releaseClearings(query: Query, transaction: bigint): Promise<void> {
+export async function releaseClearings(query: Transaction, transaction: bigint): Promise<void> {
   await query`
     update clearings set assigned = null, position = null, skipped = null, retry_at = null where assigned = ${transaction}`
 }
 
 /** Forgets refusals that a reorganised block told. */
-export async function forgetRefusals(query: Query, transaction: bigint): Promise<void> {
+export async function forgetRefusals(query: Transaction, transaction: bigint): Promise<void> {
   await query`update clearings set skipped = null where assigned = ${transaction} and skipped is not null`
 }
 
 /** Keeps what the contract refused with its reason: for good, or until a later try. */
 export async function noteRefusals(
-  query: Query,
+  query: Transaction,
   transaction: bigint,
   refused: readonly RefusedClearing[],
 ): Promise<void> {
@@ -170,7 +168,7 @@ export async function noteRefusals(
 
 /** Replaces what the chain said from block `from` on. What settled in a final block is done. */
 export async function recordClearings(
-  query: Query,
+  query: Transaction,
   from: bigint,
   finalBlock: bigint,
   clearings: readonly SettledClearing[],

@@ -1,6 +1,6 @@
 /** The aggregator's logs on PostgreSQL. @module */
 import { strict as assert } from 'node:assert'
-import type { Sql, Transaction } from '#node/sql.ts'
+import type { Querier, Sql, Transaction } from '#node/sql.ts'
 import { concatBytes, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import type { LogEdge } from '#protocol/log/edge.ts'
@@ -10,7 +10,7 @@ import { buildLeafIndex, planMerge, RUN_LEAVES_MAX } from './leafRuns.ts'
 import type { LogRole } from './standing.ts'
 import type { Evidence, LockedLog, LogStore } from './store.ts'
 import { catchUp } from './tilesCatchUp.ts'
-import { type Querier, readLeaves } from './tilesStore.ts'
+import { readLeaves } from './tilesStore.ts'
 
 const NODE_BYTES = 32
 const RUN_BYTES_MAX = RUN_LEAVES_MAX * NODE_BYTES

@@ -26,8 +26,6 @@ import {
 /** A request to settle now that found nothing due is forgotten after this. */
 const REQUEST_LIFETIME = '10 seconds'
 
-type Query = Transaction
-
 /** Without money to move, a head is settled for its proofs' sake only after another aggregator had this long to do better. */
 const SUPERSEDED_GRACE = '60 seconds'
 
@@ -94,7 +92,7 @@ export function createSettlementStore(sql: Sql): SettlementStore {
  * Runs `work` only while the lease is still of its epoch: a holder that fell behind stores nothing more. One that hangs in here holds the lease's row, so
  * the database ends its transaction before the lease itself would end.
  */
-async function fenced<T>(sql: Sql, { account, epoch }: Lease, work: (query: Query) => Promise<T>): Promise<T> {
+async function fenced<T>(sql: Sql, { account, epoch }: Lease, work: (query: Transaction) => Promise<T>): Promise<T> {
   const box = await sql.begin(async (query) => {
     await query`set local idle_in_transaction_session_timeout = '2s'`
     const held = await query`
@@ -105,7 +103,7 @@ async function fenced<T>(sql: Sql, { account, epoch }: Lease, work: (query: Quer
   return box.result as T
 }
 
-async function seal(query: Query, { account }: Lease, sealed: SealedTransaction): Promise<boolean> {
+async function seal(query: Transaction, { account }: Lease, sealed: SealedTransaction): Promise<boolean> {
   const [row] = await query<{ id: bigint }[]>`
     insert into transactions (account, kind, calldata, gas, state)
     values (${fromHex(account, 20)}, ${sealed.kind}, ${fromHex(sealed.calldata)}, ${sealed.gas}, 'sealed') returning id`
@@ -122,7 +120,7 @@ async function seal(query: Query, { account }: Lease, sealed: SealedTransaction)
 }
 
 /** Assigns heads to a transaction. Answers whether each was still free. */
-async function assignHeads(query: Query, id: bigint, heads: readonly EarningsHeadMessage[]): Promise<boolean> {
+async function assignHeads(query: Transaction, id: bigint, heads: readonly EarningsHeadMessage[]): Promise<boolean> {
   if (heads.length === 0) return true
   const taken = await query`
     update heads set assigned = ${id}
@@ -135,7 +133,7 @@ async function assignHeads(query: Query, id: bigint, heads: readonly EarningsHea
 }
 
 /** Another account's process was faster: leaves everything as it was. */
-async function undo(query: Query, id: bigint): Promise<false> {
+async function undo(query: Transaction, id: bigint): Promise<false> {
   await query`update heads set assigned = null where assigned = ${id}`
   await query`update evidence set assigned = null where assigned = ${id}`
   await releaseClearings(query, id)
@@ -143,7 +141,12 @@ async function undo(query: Query, id: bigint): Promise<false> {
   return false
 }
 
-async function advance(query: Query, id: bigint, state: TransactionState, change: TransactionChange): Promise<void> {
+async function advance(
+  query: Transaction,
+  id: bigint,
+  state: TransactionState,
+  change: TransactionChange,
+): Promise<void> {
   const sent = 'nonce' in state ? state : undefined
   const inclusion = 'inclusion' in state ? state.inclusion : undefined
   await query`
@@ -180,7 +183,7 @@ async function advance(query: Query, id: bigint, state: TransactionState, change
   await noteRefusals(query, id, change.refused ?? [])
 }
 
-async function insertAttempt(query: Query, id: bigint, attempts: readonly Attempt[], raw: Hex): Promise<void> {
+async function insertAttempt(query: Transaction, id: bigint, attempts: readonly Attempt[], raw: Hex): Promise<void> {
   const newest = attempts.at(-1)
   if (newest === undefined) return
   await query`
@@ -190,7 +193,7 @@ async function insertAttempt(query: Query, id: bigint, attempts: readonly Attemp
 }
 
 /** What a failed transaction was for waits for the next one. */
-async function release(query: Query, id: bigint): Promise<void> {
+async function release(query: Transaction, id: bigint): Promise<void> {
   await query`update heads set assigned = null, skipped = null where assigned = ${id}`
   await query`update evidence set assigned = null where assigned = ${id}`
   await releaseClearings(query, id)

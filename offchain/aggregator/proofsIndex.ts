@@ -8,11 +8,10 @@
  *   entry = first 4 bytes of the leaf || number of the log (4 bytes) || index in the log (6 bytes), big-endian, in any order
  * @module
  */
-import type { Sql, Transaction } from '#node/sql.ts'
+import type { Querier, Sql, Transaction } from '#node/sql.ts'
 import { joinBytes, toHex } from '#protocol/bytes.ts'
 import { expectedWindow, offsetsInWindow, prefixOfLeaf } from './leafRuns.ts'
 import type { LeafPlace } from './store.ts'
-import type { Querier } from './tilesStore.ts'
 
 const LEAF_BYTES = 32
 const PREFIX_BYTES = 4

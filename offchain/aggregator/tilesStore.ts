@@ -8,11 +8,9 @@
  */
 import { strict as assert } from 'node:assert'
 import { bulkParents } from '#node/bulkParents.ts'
-import type { Sql, Transaction } from '#node/sql.ts'
+import type { Querier } from '#node/sql.ts'
 import { concatBytes, fromHex, type Hex } from '#protocol/bytes.ts'
 import { TILE_HEIGHT, TILE_WIDTH } from '#protocol/log/tiles.ts'
-
-export type Querier = Sql | Transaction
 
 /** Rows between two stored ones, and nodes that one node of the upper of them covers in the lower. */
 export const GROUP_HEIGHT = 4

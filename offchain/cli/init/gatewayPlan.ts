@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import type { ClaimSource } from '#protocol/receipt/receipt.ts'
 import { MODEL_SERVERS } from '../../../gateway/backends/modelServers.ts'
 import { GatewayConfigSchema } from '../../../gateway/config.ts'
-import { OperatorConfigSchema } from '../../operator/config.ts'
-import { readChoice, readHashes, readListen, readNames, readUnits, readUrls, urlOfListen } from './answers.ts'
+import { readChoice, readHashes, readNames, readUnits, readUrls } from './answers.ts'
 import { askAccount, askAttester, askDeployment } from './chainAnswers.ts'
+import { askListens, planBoth } from './enclaveAnswers.ts'
 import { AnswerError, type Interview } from './interview.ts'
 import { type Plan, plannedConfig } from './plan.ts'
 
@@ -20,18 +20,7 @@ export async function planGateway(interview: Interview, folder: string): Promise
   const { chainId, registry, settlement, vault } = deployment
   const account = await askAccount(interview, folder, 'operator')
   const rpcUrl = (await interview.ask({ key: 'rpc', text: 'JSON-RPC endpoint of the chain', parse: readUrls(1) }))[0]
-  const listen = await interview.ask({
-    key: 'listen',
-    text: 'Where relays reach it',
-    initial: '0.0.0.0:8443',
-    parse: readListen,
-  })
-  const agentListen = await interview.ask({
-    key: 'agent-listen',
-    text: 'Where its own operator agent reaches it, open to nobody else',
-    initial: '127.0.0.1:8444',
-    parse: readListen,
-  })
+  const listens = await askListens(interview, 'relays', 8_443)
   const attester = await askAttester(interview, chainId, folder)
   const { backend, models, source } = await askBackend(interview)
   const prices = await askPrices(interview, models, source)
@@ -41,12 +30,7 @@ export async function planGateway(interview: Interview, folder: string): Promise
     text: 'Aggregators that settle its receipts, with commas',
     parse: readUrls(1),
   })
-  const status = await interview.ask({
-    key: 'operator-listen',
-    text: 'Where the operator agent says how it is',
-    initial: '127.0.0.1:8445',
-    parse: readListen,
-  })
+  const { listen, agentListen } = listens
   const gateway = {
     listen,
     agentListen,
@@ -56,29 +40,8 @@ export async function planGateway(interview: Interview, folder: string): Promise
     prices,
     ...(issuer === undefined ? {} : { issuer }),
   }
-  const operator = {
-    listen: status,
-    gatewayAgentUrl: urlOfListen(agentListen),
-    rpcUrl,
-    registry,
-    accountKeyFile: account.file,
-    aggregators,
-    dataFolder: join(folder, 'outbox'),
-  }
-  const [gatewayFile, operatorFile] = [join(folder, 'gateway.json'), join(folder, 'operator.json')]
-  return {
-    files: [
-      ...account.files,
-      plannedConfig(gatewayFile, GatewayConfigSchema, gateway),
-      plannedConfig(operatorFile, OperatorConfigSchema, operator),
-    ],
-    notes: [
-      ...account.notes,
-      `Its bond is locked at registration: deposit it first, from any account, for ${account.address}.`,
-      `Start it: sealpath gateway --config ${gatewayFile}`,
-      `and beside it: sealpath operator --config ${operatorFile}`,
-    ],
-  }
+  const file = plannedConfig(join(folder, 'gateway.json'), GatewayConfigSchema, gateway)
+  return planBoth('gateway', file, folder, { account, listens, rpcUrl, registry, aggregators })
 }
 
 async function askBackend(interview: Interview): Promise<Served> {

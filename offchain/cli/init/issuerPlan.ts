@@ -1,10 +1,10 @@
 /** Questions for an issuer and its operator agent. @module */
 import { join } from 'node:path'
 import { IssuerConfigSchema } from '../../issuer/config.ts'
-import { OperatorConfigSchema } from '../../operator/config.ts'
-import { readCount, readHashes, readListen, readUrls, urlOfListen } from './answers.ts'
+import { readCount, readHashes, readUrls } from './answers.ts'
 import { askAccount, askAttester, askDeployment } from './chainAnswers.ts'
 import { askDatabase } from './databaseAnswer.ts'
+import { askListens, planBoth } from './enclaveAnswers.ts'
 import { AnswerError, type Interview } from './interview.ts'
 import { type Plan, plannedConfig } from './plan.ts'
 
@@ -16,18 +16,7 @@ export async function planIssuer(interview: Interview, folder: string): Promise<
     text: 'JSON-RPC endpoints of the chain, of different providers, with commas',
     parse: readUrls(2),
   })
-  const listen = await interview.ask({
-    key: 'listen',
-    text: 'Where relays and gateways reach it',
-    initial: '0.0.0.0:8460',
-    parse: readListen,
-  })
-  const agentListen = await interview.ask({
-    key: 'agent-listen',
-    text: 'Where its own operator agent reaches it, open to nobody else',
-    initial: '127.0.0.1:8461',
-    parse: readListen,
-  })
+  const listens = await askListens(interview, 'relays and gateways', 8_460)
   const attester = await askAttester(interview, chainId, folder)
   const keys = await askKeys(interview)
   const database = await askDatabase(interview, folder, 5_434)
@@ -46,12 +35,7 @@ export async function planIssuer(interview: Interview, folder: string): Promise<
       return count
     },
   })
-  const status = await interview.ask({
-    key: 'operator-listen',
-    text: 'Where the operator agent says how it is and sells deposits',
-    initial: '127.0.0.1:8462',
-    parse: readListen,
-  })
+  const { listen, agentListen } = listens
   const issuer = {
     listen,
     agentListen,
@@ -62,31 +46,10 @@ export async function planIssuer(interview: Interview, folder: string): Promise<
     database,
     witnesses: { urls, quorum },
   }
-  const operator = {
-    listen: status,
-    gatewayAgentUrl: urlOfListen(agentListen),
-    rpcUrl: rpcUrls[0],
-    registry,
-    accountKeyFile: account.file,
-    aggregators: urls,
-    dataFolder: join(folder, 'outbox'),
-    deposits: { vault, accountKeyFile: account.file },
-    fromBlock,
-  }
-  const [issuerFile, operatorFile] = [join(folder, 'issuer.json'), join(folder, 'operator.json')]
-  return {
-    files: [
-      ...account.files,
-      plannedConfig(issuerFile, IssuerConfigSchema, issuer),
-      plannedConfig(operatorFile, OperatorConfigSchema, operator),
-    ],
-    notes: [
-      ...account.notes,
-      `Its bond is locked at registration: deposit it first, from any account, for ${account.address}.`,
-      `Start it: sealpath issuer --config ${issuerFile}`,
-      `and beside it: sealpath operator --config ${operatorFile}`,
-    ],
-  }
+  const file = plannedConfig(join(folder, 'issuer.json'), IssuerConfigSchema, issuer)
+  const more = { deposits: { vault, accountKeyFile: account.file }, fromBlock }
+  const [rpcUrl] = rpcUrls
+  return planBoth('issuer', file, folder, { account, listens, rpcUrl, registry, aggregators: urls, more })
 }
 
 /** A new keyset, or the keysets of an issuer whose place this one may take. */
