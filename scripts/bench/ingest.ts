@@ -1,15 +1,10 @@
 /** Taking in leaves: an aggregator process over HTTP, with a real PostgreSQL that syncs, on a chain that knows the enclaves. @module */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createBulkKeccak } from '#node/bulkKeccak.ts'
-import { toBase64 } from '#protocol/bytes.ts'
-import { EMPTY_EDGE, type LogEdge } from '#protocol/log/edge.ts'
-import { toJson } from '#protocol/wire/json.ts'
-import { extendEdge } from '../../offchain/aggregator/extendEdge.ts'
-import { deployLocal, type LocalChain, registerTestEnclave } from '../../test/support/chain.ts'
+import { deployLocal } from '../../test/support/chain.ts'
 import { freePort } from '../../test/support/freePort.ts'
 import { startPostgres } from '../../test/support/postgres.ts'
-import { signEdge, syntheticLeaves } from '../../test/support/syntheticLog.ts'
+import { deliver, peakMebibytes, Sender } from './ingestSender.ts'
 import { BenchProcesses } from './processes.ts'
 import { median, type Row } from './row.ts'
 
@@ -37,7 +32,7 @@ export async function measureIngest(): Promise<Row[]> {
     for (let i = 0; i < ENCLAVES; i++) senders.push(await Sender.open(chain, i))
     const url = `http://127.0.0.1:${port}/v1/heads`
     const rates: number[] = []
-    const deliveries = Array.from({ length: RUNS + 1 }, () => senders.map((sender) => sender.next()))
+    const deliveries = Array.from({ length: RUNS + 1 }, () => senders.map((sender) => sender.next(LEAVES)))
     for (const [run, bodies] of deliveries.entries()) {
       const begun = performance.now()
       await Promise.all(bodies.map((body) => deliver(url, body)))
@@ -65,50 +60,4 @@ export async function measureIngest(): Promise<Row[]> {
     await postgres.close()
     await chain.close()
   }
-}
-
-/** An enclave that logs and delivers. */
-class Sender {
-  readonly #seed: number
-  readonly #key: Uint8Array
-  readonly #domain: { readonly chainId: number; readonly settlement: `0x${string}` }
-  readonly #hash: (data: Uint8Array) => Uint8Array
-  #edge: LogEdge = EMPTY_EDGE
-
-  private constructor(chain: LocalChain, seed: number, key: Uint8Array, hash: (data: Uint8Array) => Uint8Array) {
-    this.#seed = seed
-    this.#key = key
-    this.#domain = { chainId: chain.addresses.chainId, settlement: chain.addresses.settlement }
-    this.#hash = hash
-  }
-
-  static async open(chain: LocalChain, seed: number): Promise<Sender> {
-    const key = new Uint8Array(32).fill(0x40 + seed)
-    await registerTestEnclave(chain, key)
-    return new Sender(chain, seed, key, await createBulkKeccak())
-  }
-
-  /** The body of a delivery of the next leaves. */
-  next(): string {
-    const from = this.#edge.size
-    const leaves = syntheticLeaves(this.#seed, from, LEAVES)
-    this.#edge = extendEdge(this.#edge, leaves)
-    return toJson({
-      head: signEdge(this.#edge, this.#key, this.#domain, this.#hash),
-      from: BigInt(from),
-      leaves: toBase64(leaves),
-    })
-  }
-}
-
-async function deliver(url: string, body: string): Promise<void> {
-  const response = await fetch(url, { method: 'POST', body })
-  if (!response.ok) throw new Error(`expected 200, got ${response.status}: ${await response.text()}`)
-  await response.body?.cancel()
-}
-
-/** Linux counts it. */
-function peakMebibytes(pid: number | undefined): number {
-  const peak = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
-  return Math.round(Number(peak) / 1024)
 }
