@@ -9,13 +9,14 @@ import { type Clearing, hashClearing } from '#protocol/receipt/clearing.ts'
 import type { SettlementDomain } from '#protocol/receipt/head.ts'
 import type { SignedClearing } from '#protocol/wire/agentApi.ts'
 import type { AggregatorErrorCode } from '#protocol/wire/aggregatorApi.ts'
+import type { RememberedReader } from './remembered.ts'
 import type { StandingReader } from './standing.ts'
 import type { ClearingStore } from './store.ts'
 
 export type ClearingPorts = {
   readonly store: ClearingStore
   /** The enclave that may sign clearings of a keyset; `undefined` while nobody opened it. */
-  readonly writerOf: (keyset: Hex) => Promise<Hex | undefined>
+  readonly writerOf: RememberedReader<Hex | undefined>
   readonly standingOf: StandingReader
   readonly domain: SettlementDomain
 }
@@ -35,11 +36,14 @@ export async function takeClearing(ports: ClearingPorts, clearing: SignedClearin
   if (clearing.captured > clearing.issued || listsMoreThan(clearing.captured, clearing)) {
     return refuse('BAD_REQUEST', 'expected no more captured by one enclave than by all, and no more by all than issued')
   }
-  const writer = await ports.writerOf(clearing.keyset)
-  if (writer === undefined) return refuse('UNKNOWN_KEYSET', 'the vault knows no such keyset')
+  const known = await ports.writerOf(clearing.keyset)
+  if (known === undefined) return refuse('UNKNOWN_KEYSET', 'the vault knows no such keyset')
   const { r, vs, ...stated } = clearing
   const id = hashClearing(stated, ports.domain)
-  if (!isSigner(id, { r, vs }, writer)) {
+  const signedBy = (enclave: Hex) => isSigner(id, { r, vs }, enclave)
+  // Another issuer may have taken its place since.
+  const writer = signedBy(known) ? known : await ports.writerOf(clearing.keyset, { isDoubted: true })
+  if (writer === undefined || !signedBy(writer)) {
     return refuse('BAD_SIGNATURE', "the keyset's writer did not sign this clearing for this chain and contract")
   }
   if ((await ports.standingOf(writer)) !== 'issuer') {

@@ -83,6 +83,20 @@ const counts = async () => {
   return [pendingClearings, settledClearings]
 }
 
+test('takes a clearing of an issuer that has taken over since the writer was looked up', async () => {
+  const successor = enclaveOfKey(KEY).toLowerCase() as Hex
+  const asked: boolean[] = []
+  ports = {
+    ...ports,
+    async writerOf(_keyset, { isDoubted } = { isDoubted: false }) {
+      asked.push(isDoubted)
+      return isDoubted ? successor : enclave('d')
+    },
+  }
+  expect(await take(clearing({ [A]: 5n }))).toMatchObject({ ok: true })
+  expect(asked).toEqual([false, true])
+})
+
 describe('a clearing', () => {
   test('is kept as it was signed, and acknowledged with its digest', async () => {
     const signed = clearing({ [B]: 2n ** 63n, [A]: 2n }, { issued: 2n ** 64n - 1n })
