@@ -1,8 +1,9 @@
 import { fileURLToPath } from 'node:url'
 import hardhatEthers from '@nomicfoundation/hardhat-ethers'
 import hardhatIgnitionViem from '@nomicfoundation/hardhat-ignition-viem'
+import hardhatKeystore from '@nomicfoundation/hardhat-keystore'
 import hardhatViem from '@nomicfoundation/hardhat-viem'
-import { defineConfig, type HardhatUserConfig } from 'hardhat/config'
+import { configVariable, defineConfig, type HardhatUserConfig } from 'hardhat/config'
 
 /** The compiler is the npm package `solc`: nothing is downloaded at build or test time. */
 const compilerPath = fileURLToPath(import.meta.resolve('solc/soljson.js'))
@@ -28,7 +29,7 @@ function compiler(optimizer: Record<string, unknown>): {
 }
 
 const config: HardhatUserConfig = defineConfig({
-  plugins: [hardhatViem, hardhatEthers, hardhatIgnitionViem],
+  plugins: [hardhatViem, hardhatEthers, hardhatIgnitionViem, hardhatKeystore],
   solidity: {
     // Deployed as it is published: the owner of our contracts.
     npmFilesToBuild: ['@openzeppelin/contracts/governance/TimelockController.sol'],
@@ -64,6 +65,19 @@ const config: HardhatUserConfig = defineConfig({
   networks: {
     default: { type: 'edr-simulated', chainType: 'l1', hardfork: 'osaka' },
     localhost: { type: 'http', chainType: 'l1', url: process.env.SEALPATH_RPC_URL ?? 'http://127.0.0.1:8545' },
+    // Endpoints may hold a key, and keys are keys: both come from the encrypted keystore (`hardhat keystore set NAME`) or the environment.
+    baseSepolia: {
+      type: 'http',
+      chainType: 'op',
+      url: configVariable('SEALPATH_BASE_SEPOLIA_RPC_URL'),
+      accounts: [configVariable('SEALPATH_DEPLOYER_KEY')],
+    },
+    base: {
+      type: 'http',
+      chainType: 'op',
+      url: configVariable('SEALPATH_BASE_RPC_URL'),
+      accounts: [configVariable('SEALPATH_DEPLOYER_KEY')],
+    },
   },
 })
 

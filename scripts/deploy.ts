@@ -1,70 +1,110 @@
-/** Deploys the protocol with Hardhat Ignition and writes the deployment file. Resumable: Ignition keeps a journal per chain. @module */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { parseArgs } from 'node:util'
-import { network } from 'hardhat'
+/**
+ * Deploys the protocol with Hardhat Ignition, writes the deployment file with what else others need, and looks at what stands. Resumable: Ignition
+ * keeps a journal of each deployment, and what a killed process sent without noting it is found on the chain.
+ * @module
+ */
+import { mkdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { config, network, tasks } from 'hardhat'
+import { BaseError } from 'viem'
 import type { Deployment } from '#chain/deployment.ts'
+import {
+  APPROVAL_DELAY_SECONDS,
+  checkDeployment,
+  KEY_CONFIGS_DELAY_SECONDS,
+  THAW_SECONDS,
+} from '#chain/deploymentCheck.ts'
 import { type NitroRoot, nitroRootOf } from '#chain/nitroRoot.ts'
 import { parseDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
+import type { Hex } from '#protocol/bytes.ts'
 import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
-import { isLocalChain } from '#protocol/evidence/localChains.ts'
 import { toJson } from '#protocol/wire/json.ts'
+import { DeployError } from './deploy/deployError.ts'
+import { writeExports } from './deploy/exports.ts'
+import { adoptUnrecorded, finishedModule, firstBlock, isBegun, requireSameChain } from './deploy/journal.ts'
+import { type DeployOptions, readDeployOptions } from './deploy/options.ts'
+import { type Plan, planDeployment } from './deploy/preflight.ts'
+import { openTarget, type Target } from './deploy/target.ts'
 import Attestation from './ignition/modules/Attestation.ts'
 import Sealpath from './ignition/modules/Sealpath.ts'
 import TestToken from './ignition/modules/TestToken.ts'
 
-export type DeployOptions = {
-  /** A network of hardhat.config.ts. */
-  readonly network: string
-  /** Where the deployment file goes. */
-  readonly out: string
-  /** OPG's address; left out on local chains only, where a test token is deployed. */
-  readonly token?: string
-  /** A development root (as gateways keep it) instead of AWS's, on local chains only. */
-  readonly developmentRoot?: string
-  /** Who draws the protocol's share. */
-  readonly protocol: string
-  /** Who proposes reference values to the timelock: a multisig. The deployer on local chains unless told. */
-  readonly proposer?: string
-  /** Who revokes reference values and certificates at once: another multisig. The deployer on local chains unless told. */
-  readonly guardian?: string
-}
-
-const APPROVAL_DELAY_SECONDS = 2 * 86_400
-const KEY_CONFIGS_DELAY_SECONDS = 3_600
-/** An operator waits so long for its earnings: time to stop an enclave that was broken into. */
-const THAW_SECONDS = 86_400
+/** Development nodes mine at once. */
+const LOCAL_POLL_MS = 50
 const PROTOCOL_BPS = 500
 const SETTLER_BPS = 100
 /** In units of 10^12 base units: 100 OPG behind a gateway, 10,000 behind an issuer, which can do more harm. */
 const GATEWAY_BOND = 100_000_000n
 const ISSUER_BOND = 10_000_000_000n
 
-/** Deploys, or finishes a deployment that was cut, and answers where everything is. */
-export async function deploy(options: DeployOptions): Promise<Deployment> {
-  const { ignition, viem } = await network.connect({ network: options.network })
-  const client = await viem.getPublicClient()
-  const chainId = await client.getChainId()
-  const isLocal = isLocalChain(chainId)
-  const [deployer] = await viem.getWalletClients()
-  const proposer = accountOf('proposer', options.proposer, isLocal, deployer?.account.address)
-  const guardian = accountOf('guardian', options.guardian, isLocal, deployer?.account.address)
-  const fromBlock = await client.getBlockNumber()
-  const token = options.token ?? (await deployTestToken(isLocal, () => ignition.deploy(TestToken)))
-  const { verifier } = await ignition.deploy(Attestation, {
-    parameters: { Attestation: { guardian, ...attestationParameters(isLocal, options.developmentRoot) } },
-  })
+/**
+ * Deploys, or finishes a deployment that was cut, and answers where everything is. `say` gets a sentence at each step. Throws `DeployError`, before
+ * anything is sent wherever that can be told before.
+ */
+export async function deploy(options: DeployOptions, say: (sentence: string) => void): Promise<Deployment> {
+  const target = await openTarget(options.network)
+  const { chainId, client } = target
+  const deploymentId = options.id === undefined ? `chain-${chainId}` : `chain-${chainId}-${options.id}`
+  const folder = join(config.paths.ignition, 'deployments', deploymentId)
+  const isResumed = isBegun(folder)
+  const plan = await planDeployment(target, options, isResumed)
+  for (const note of plan.notes) say(note)
+  await requireSameChain(client, folder)
+  if (!target.isLocal) await build()
+  const connection = await network.connect({ network: options.network })
+  try {
+    if (isResumed) {
+      const adopted = await adoptUnrecorded(client, folder, connection.provider)
+      say(`going on where ${folder} stopped${adopted === 0 ? '' : ', with a transaction that was sent and not noted'}`)
+    }
+    const deployment = await deployModules(connection.ignition, deploymentId, target, options, plan, folder, say)
+    mkdirSync(dirname(options.out), { recursive: true })
+    await writeExports(options.out, deployment, folder)
+    await requireSound(target, deployment, plan)
+    return deployment
+  } finally {
+    await connection.close()
+  }
+}
+
+type Ignition = Awaited<ReturnType<typeof network.connect>>['ignition']
+
+async function deployModules(
+  ignition: Ignition,
+  deploymentId: string,
+  { chainId, isLocal }: Target,
+  options: DeployOptions,
+  { token: known, proposer, guardian, protocol }: Plan,
+  folder: string,
+  say: (sentence: string) => void,
+): Promise<Deployment> {
+  const settings = { deploymentId, config: isLocal ? { blockPollingInterval: LOCAL_POLL_MS } : {} }
+  const token =
+    known ?? finishedModule(folder, TestToken)?.token ?? addressOf((await ignition.deploy(TestToken, settings)).token)
+  say('deploying what verifies evidence')
+  const verifier =
+    finishedModule(folder, Attestation)?.verifier ??
+    addressOf(
+      (
+        await ignition.deploy(Attestation, {
+          ...settings,
+          parameters: { Attestation: { guardian, ...attestationParameters(options.developmentRoot) } },
+        })
+      ).verifier,
+    )
+  say('deploying registry, vault, settlement and their owner')
   const deployed = await ignition.deploy(Sealpath, {
+    ...settings,
     parameters: {
       Sealpath: {
         token,
-        verifier: addressOf(verifier),
-        protocol: options.protocol,
+        verifier,
+        protocol,
         proposer,
         guardian,
         gatewayBond: GATEWAY_BOND,
         issuerBond: ISSUER_BOND,
-        approvalDelay: isLocal ? 0 : APPROVAL_DELAY_SECONDS,
+        approvalDelay: isLocal ? 0 : Number(APPROVAL_DELAY_SECONDS),
         keyConfigsDelay: isLocal ? 0 : KEY_CONFIGS_DELAY_SECONDS,
         allowsDevelopment: isLocal,
         protocolBps: PROTOCOL_BPS,
@@ -73,37 +113,28 @@ export async function deploy(options: DeployOptions): Promise<Deployment> {
       },
     },
   })
-  const deployment: Deployment = {
+  const fromBlock = firstBlock(folder)
+  if (fromBlock === undefined) throw new DeployError(`${folder} does not say in which block the first contract stands`)
+  return {
     chainId,
     registry: addressOf(deployed.registry),
     settlement: addressOf(deployed.settlement),
     vault: addressOf(deployed.vault),
-    token: token as `0x${string}`,
+    token,
     inference: addressOf(deployed.inference),
     bounty: addressOf(deployed.bounty),
     timelock: addressOf(deployed.timelock),
-    verifier: addressOf(verifier),
+    verifier,
     fromBlock,
   }
-  mkdirSync(dirname(options.out), { recursive: true })
-  writeFileSync(options.out, `${toJson(deployment, 2)}\n`)
-  return deployment
-}
-
-/** An account with power: named, or the deployer where nothing is at stake. */
-function accountOf(name: string, given: string | undefined, isLocal: boolean, deployer: string | undefined): string {
-  const account = given ?? (isLocal ? deployer : undefined)
-  if (account === undefined) throw new Error(`give the address of the ${name} with --${name}`)
-  return account
 }
 
 /** AWS's root, or a development root where nothing is at stake. */
-function attestationParameters(
-  isLocal: boolean,
-  developmentRoot: string | undefined,
-): { root: NitroRootParameter; isDevelopment: boolean } {
+function attestationParameters(developmentRoot: string | undefined): {
+  root: NitroRootParameter
+  isDevelopment: boolean
+} {
   if (developmentRoot === undefined) return { root: toParameter(AWS_NITRO_ROOT.certificate), isDevelopment: false }
-  if (!isLocal) throw new Error('a development root is for local chains only: its evidence proves no hardware')
   const { certificate } = parseDevelopmentRoot(readFileSync(developmentRoot, 'utf8'))
   return { root: toParameter(certificate), isDevelopment: true }
 }
@@ -116,43 +147,46 @@ function toParameter(certificate: Uint8Array): NitroRootParameter {
   return { ...root, key: [...root.key] }
 }
 
-function addressOf(contract: { readonly address: `0x${string}` }): `0x${string}` {
+function addressOf(contract: { readonly address: Hex }): Hex {
   return contract.address
 }
 
-async function deployTestToken(isLocal: boolean, run: () => Promise<{ token: { address: string } }>): Promise<string> {
-  if (!isLocal) throw new Error('give the address of OPG with --token: a test token is for local chains only')
-  const { token } = await run()
-  return token.address
+/** Two builds at once take the file away that each of them writes its cache to; nothing else is wrong then. */
+const CACHE_TAKEN = 'compile-cache.json.tmp'
+const BUILDS_MAX = 5
+
+/** What is deployed for others is what the sources say now. */
+async function build(): Promise<void> {
+  for (let builds = 1; ; builds++) {
+    try {
+      await tasks.getTask('build').run({ quiet: true, noTests: true })
+      return
+    } catch (error) {
+      if (builds === BUILDS_MAX || !String(error).includes(CACHE_TAKEN)) throw error
+    }
+  }
+}
+
+async function requireSound({ client }: Target, deployment: Deployment, { proposer, guardian }: Plan): Promise<void> {
+  const findings = await checkDeployment(client, deployment, { proposer, guardian })
+  const wrong = findings.flatMap(({ isOk, says }) => (isOk ? [] : [says]))
+  if (wrong.length > 0) throw new DeployError(`deployed, but do not use it: ${wrong.join('; ')}`)
+}
+
+function sentenceOf(error: unknown): string {
+  // viem's whole message holds the endpoint's address, which may hold a key.
+  if (error instanceof BaseError) return error.shortMessage
+  return error instanceof Error ? error.message : 'unknown failure'
 }
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {
-  const { values } = parseArgs({
-    options: {
-      network: { type: 'string', default: 'localhost' },
-      out: { type: 'string', default: '.sealpath/deployment.json' },
-      token: { type: 'string' },
-      'development-root': { type: 'string' },
-      protocol: { type: 'string' },
-      proposer: { type: 'string' },
-      guardian: { type: 'string' },
-    },
-  })
-  const { protocol, token, proposer, guardian, 'development-root': developmentRoot } = values
-  if (protocol === undefined) {
-    process.stderr.write(
-      'usage: deploy --network NAME --protocol ADDRESS [--proposer ADDRESS] [--guardian ADDRESS] [--token ADDRESS] [--development-root FILE] [--out FILE]\n',
-    )
-    process.exit(2)
+  try {
+    const options = readDeployOptions(process.argv.slice(2))
+    const deployment = await deploy(options, (sentence) => process.stderr.write(`${sentence}\n`))
+    process.stdout.write(`${toJson(deployment, 2)}\n`)
+  } catch (error) {
+    // Without the stack: what is wrong is said, and it is seldom in here.
+    process.stderr.write(`Error: ${sentenceOf(error)}\n`)
+    process.exitCode = 1
   }
-  const deployment = await deploy({
-    network: values.network,
-    out: values.out,
-    protocol,
-    ...(developmentRoot === undefined ? {} : { developmentRoot }),
-    ...(token === undefined ? {} : { token }),
-    ...(proposer === undefined ? {} : { proposer }),
-    ...(guardian === undefined ? {} : { guardian }),
-  })
-  process.stdout.write(`${toJson(deployment, 2)}\n`)
 }

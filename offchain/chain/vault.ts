@@ -86,13 +86,18 @@ export async function readKeysets(access: VaultAccess): Promise<VaultKeyset[]> {
   )
 }
 
-type OpenedKeyset = {
+/** A keyset as the vault's event or an issuer shows it: 24 points of 256 bytes. */
+export type OpenedKeyset = {
   readonly keyset: Hex
   readonly times: { readonly signUntil: number; readonly spendUntil: number; readonly exitUntil: number }
   readonly keys: Hex
 }
 
-function decodeKeyset({ chainId, vault }: VaultAccess, { keyset: id, times, keys }: OpenedKeyset): Keyset {
+/** Checks the keys against the keyset's id. Throws `VaultError` (`BAD_KEYSET`). */
+export function decodeKeyset(
+  { chainId, vault }: Pick<VaultAccess, 'chainId' | 'vault'>,
+  { keyset: id, times, keys }: OpenedKeyset,
+): Keyset {
   const { signUntil, spendUntil, exitUntil } = times
   try {
     const bytes = fromHex(keys, DENOMINATION_COUNT * EIP2537_G2_BYTES)
@@ -105,7 +110,7 @@ function decodeKeyset({ chainId, vault }: VaultAccess, { keyset: id, times, keys
     if (!(cause instanceof CreditError)) throw cause
     throw new VaultError('BAD_KEYSET', `the keys of keyset ${id} are none`, { cause, reason: cause.code })
   }
-  throw new VaultError('BAD_KEYSET', `the keys that the RPC endpoint shows for keyset ${id} are not those of its id`)
+  throw new VaultError('BAD_KEYSET', `the keys that are shown for keyset ${id} are not those of its id`)
 }
 
 /**

@@ -1,7 +1,7 @@
-/** What can go wrong at the vault, each in one sentence: a contract's custom error says a name and numbers, a person needs to know what to do. @module */
+/** What can go wrong at our contracts, each in one sentence: a contract's custom error says a name and numbers, a person needs to know what to do. @module */
 import { BaseError, type DecodeErrorResultReturnType, decodeErrorResult, type Hex as ViemHex } from 'viem'
 import { formatOpg } from '#protocol/credits/amounts.ts'
-import { creditVaultAbi, testOPGAbi } from './generated/abis.ts'
+import { creditVaultAbi, enclaveRegistryAbi, receiptSettlementAbi, testOPGAbi } from './generated/abis.ts'
 
 export type VaultErrorCode =
   /** The RPC endpoint does not answer, or not as specified. */
@@ -56,8 +56,8 @@ export function explainRefusal(error: unknown): VaultError {
   return new VaultError('REFUSED', sentenceOf(decoded), { cause: error, reason: decoded.errorName })
 }
 
-/** The vault's errors, and those of the token that it calls. */
-const KNOWN_ERRORS = [...creditVaultAbi, ...testOPGAbi] as const
+/** The errors of our contracts, and those of the token that they call. */
+const KNOWN_ERRORS = [...creditVaultAbi, ...receiptSettlementAbi, ...enclaveRegistryAbi, ...testOPGAbi] as const
 type KnownError = DecodeErrorResultReturnType<typeof KNOWN_ERRORS>
 
 function decode(data: ViemHex): KnownError | undefined {
@@ -114,7 +114,25 @@ function sentenceOf(error: KnownError): string {
     case 'ERC20InsufficientBalance':
       return `${error.args[0]} holds less OPG than this takes`
     case 'ERC20InsufficientAllowance':
-      return 'the vault may not take that much OPG from this account'
+      return 'the contract may not take that much OPG from this account'
+    case 'SettlementStillThawing':
+      return `earnings thaw, and can be drawn from ${formatTime(error.args[0])} on`
+    case 'SettlementNothingToThaw':
+      return 'there is nothing that was not drawn before'
+    case 'SettlementEnclaveCompromised':
+      return `the enclave ${error.args[0]} was compromised: what it earned is not paid any more`
+    case 'RegistryNotOperator':
+      return `only the operator of this enclave may do that, ${error.args[0]}`
+    case 'RegistryEnclaveUnknown':
+      return `the registry does not know the enclave ${error.args[0]}`
+    case 'RegistryEnclaveEnded':
+      return `the registration of the enclave ${error.args[0]} has ended before`
+    case 'RegistryNoBond':
+      return `the enclave ${error.args[0]} holds no bond`
+    case 'RegistryBondHeld':
+      return `the bond of the enclave ${error.args[0]} is free from ${formatTime(error.args[1])} on`
+    case 'BondTooSmall':
+      return `of the bond of ${error.args[0]} only ${formatOpg(error.args[2])} are free, and this takes ${formatOpg(error.args[1])}`
     default:
       return `the contract refuses it: ${error.errorName}`
   }

@@ -1,11 +1,10 @@
 /** Options that the commands with a wallet share, and what they open with them. @module */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { createPublicClient, createWalletClient, defineChain, http, type PublicClient } from 'viem'
-import { privateKeyToAccount } from 'viem/accounts'
+import { createPublicClient, http, type PublicClient } from 'viem'
 import type { DepositWay } from '#chain/vaultPayIn.ts'
-import { type ChainSigner, signerOfWallet } from '#chain/vaultSigner.ts'
+import type { ChainSigner } from '#chain/vaultSigner.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { formatOpg, parseOpg } from '#protocol/credits/amounts.ts'
 import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'
@@ -13,6 +12,7 @@ import { isLocalChain } from '#protocol/evidence/localChains.ts'
 import { WalletAccount } from '../sdk/wallet/account.ts'
 import { DELAY_DEFAULT, type DelayRange, NO_DELAY } from '../sdk/wallet/buy.ts'
 import { openPurchasing, type Purchasing } from '../sdk/wallet/purchasing.ts'
+import { openSigner, readKeyFile } from './account.ts'
 import { addressOf, required, UsageError, urlOf } from './command.ts'
 import { openWalletFile, readWalletFile, type WalletFile } from './walletFile.ts'
 import { readPassphrase } from './walletTerminal.ts'
@@ -118,7 +118,7 @@ export async function openMoney(values: PurchaseValues): Promise<Money> {
   const fromBlock = values['from-block']
   if (fromBlock !== undefined && !/^\d{1,15}$/.test(fromBlock)) throw new UsageError('--from-block is a block number')
   const keyFile = values['key-file'] ?? process.env.SEALPATH_KEY_FILE
-  const key = keyFile === undefined ? undefined : readKey(keyFile)
+  const key = keyFile === undefined ? undefined : readKeyFile(keyFile)
   const client = createPublicClient({ transport: http(rpcUrl), pollingInterval: 500 }) as PublicClient
   const purchasing = await openPurchasing({
     client,
@@ -139,29 +139,6 @@ export async function openMoney(values: PurchaseValues): Promise<Money> {
 export function requireSigner({ signer }: Money): ChainSigner {
   if (signer === undefined) throw new UsageError('give --key-file, or set SEALPATH_KEY_FILE')
   return signer
-}
-
-function openSigner(rpcUrl: string, chainId: number, key: Hex): ChainSigner {
-  const chain = defineChain({
-    id: chainId,
-    name: `chain ${chainId}`,
-    nativeCurrency: { name: 'Ether', symbol: 'ETH', decimals: 18 },
-    rpcUrls: { default: { http: [rpcUrl] } },
-  })
-  return signerOfWallet(createWalletClient({ chain, transport: http(rpcUrl), account: privateKeyToAccount(key) }))
-}
-
-function readKey(path: string): Hex {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8').trim()
-  } catch (cause) {
-    throw new UsageError(`cannot read the key file ${path}`, { cause })
-  }
-  if (!/^0x[0-9a-f]{64}$/i.test(text) || /^0x0+$/.test(text)) {
-    throw new UsageError(`${path} does not hold a private key of 32 bytes in hex`)
-  }
-  return text as Hex
 }
 
 /** Units of decimal OPG. Throws `UsageError` naming what it is for. */

@@ -24,8 +24,19 @@ export class RpcError extends Error {
 const START_MS_MAX = 30_000
 const POLL_MS = 50
 
-/** A chain under Osaka rules on a free port, its clock starting at `timestamp` (seconds since the epoch). */
-export async function startAnvil(timestamp: number): Promise<Anvil> {
+export type AnvilOptions = {
+  /** 31337 unless told. */
+  readonly chainId?: number
+  /** Makes a block every second besides, and calls those final that are two older. */
+  readonly isTicking?: boolean
+  /** Whose rules it follows: Osaka's unless told. */
+  readonly hardfork?: string
+}
+
+/**
+ * A chain on a free port, its clock starting at `timestamp` (seconds since the epoch). No transaction may use more than 16,777,216 gas (EIP-7825).
+ */
+export async function startAnvil(timestamp: number, options: AnvilOptions = {}): Promise<Anvil> {
   const port = await freePort()
   const rpcUrl = `http://127.0.0.1:${port}`
   const cli = fileURLToPath(import.meta.resolve('@foundry-rs/anvil/bin.mjs'))
@@ -33,11 +44,13 @@ export async function startAnvil(timestamp: number): Promise<Anvil> {
     '--port',
     `${port}`,
     '--hardfork',
-    'osaka',
+    options.hardfork ?? 'osaka',
     '--enable-tx-gas-limit',
     '--timestamp',
     `${timestamp}`,
     '--silent',
+    ...(options.chainId === undefined ? [] : ['--chain-id', `${options.chainId}`]),
+    ...(options.isTicking === true ? ['--block-time', '1', '--mixed-mining', '--slots-in-an-epoch', '1'] : []),
   ]
   const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'ignore', 'inherit'] })
   const request = (method: string, params: readonly unknown[]) => post(rpcUrl, method, params)

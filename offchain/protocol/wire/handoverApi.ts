@@ -76,13 +76,17 @@ export const HANDOVER_STATUS: Readonly<Record<HandoverErrorCode, number>> = {
   UNAVAILABLE: 503,
 }
 
-/** `keys` are 24 points of 256 bytes, as `openKeyset` takes them. Times in seconds since the epoch. */
+/**
+ * `keys` are 24 points of 256 bytes, as `openKeyset` takes them. Times in seconds since the epoch. `signature` is the enclave's of its KeysetOffer
+ * (#protocol/credits/keysetOffer.ts): by it the keys are known to be the enclave's own, whoever carried them.
+ */
 export type AgentKeyset = {
   readonly keyset: Hex
   readonly keys: Uint8Array
   readonly signUntil: number
   readonly spendUntil: number
   readonly exitUntil: number
+  readonly signature: CompactSignature
 }
 export type AgentKeysets = { readonly vault: Hex; readonly keysets: readonly AgentKeyset[] }
 
@@ -110,6 +114,7 @@ export const AgentKeysetsSchema: Schema<AgentKeysets> = v.object({
         signUntil: time,
         spendUntil: time,
         exitUntil: time,
+        signature: v.object({ r: hash, vs: hash }),
       }),
     ),
     v.maxLength(HANDOVER_KEYSETS_MAX),

@@ -7,7 +7,7 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
 /// @title TestOPG
 /// An OPG for local chains and tests: 18 decimals, ERC-2612, and the ERC-3009 calls that deposits will use. Anyone may mint:
-/// it refuses to be deployed anywhere but on a local chain.
+/// it refuses to be deployed anywhere but on a local chain and on Base Sepolia, where nothing is at stake either.
 contract TestOPG is ERC20Permit {
     bytes32 public constant TRANSFER_WITH_AUTHORIZATION_TYPEHASH = keccak256(
         "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
@@ -27,7 +27,9 @@ contract TestOPG is ERC20Permit {
     error TestOPGBadSignature(address expected, address actual);
 
     constructor() ERC20("OpenGradient (test)", "OPG") ERC20Permit("OpenGradient (test)") {
-        require(block.chainid == 31337 || block.chainid == 1337, TestOPGNotLocal(block.chainid));
+        require(
+            block.chainid == 31337 || block.chainid == 1337 || block.chainid == 84532, TestOPGNotLocal(block.chainid)
+        );
     }
 
     function mint(address to, uint256 amount) external {
