@@ -90,8 +90,10 @@ await runRole('gateway', GatewayConfigSchema, async (config, log, metrics) => {
     ...(enclave.evidence() === undefined ? ['no evidence yet: the operator agent has not asked for it'] : []),
     ...(receipts.hasRoom ? [] : ['the log is full: the operator agent does not fetch it']),
   ]
-  const server = await startServer(createPublicApp(enclave, sealed, notReady), config.listen)
-  const agentServer = await startServer(createAgentApp(enclave, receipts, log), config.agentListen)
+  const server = await startServer(createPublicApp(enclave, sealed, notReady), config.listen, {}, { log })
+  const agentApp = createAgentApp(enclave, receipts, log)
+  agentApp.get('/agent/prices', (c) => c.body(priceList, 200, { 'content-type': 'application/json' }))
+  const agentServer = await startServer(agentApp, config.agentListen)
   const ticker = setInterval(() => receipts.tick(nowSeconds()), 250)
   log.info('listening', {
     url: server.url,

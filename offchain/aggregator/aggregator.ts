@@ -105,7 +105,7 @@ export async function startAggregator(
       },
       now,
     })
-    const server = await startServer(app, config.listen)
+    const server = await startServer(app, config.listen, {}, { log })
     for (const loop of loops) loop.start()
     return {
       url: server.url,

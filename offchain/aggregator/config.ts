@@ -1,11 +1,13 @@
 /** Configuration of an aggregator. @module */
 import * as v from 'valibot'
+import { type PublicListen, PublicListenSchema } from '#node/config/listen.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { DELIVERY_LEAVES_MAX } from '#protocol/wire/aggregatorApi.ts'
 import { address, type Schema, uintOf } from '#protocol/wire/json.ts'
 
 export type AggregatorConfig = {
-  readonly listen: { readonly host: string; readonly port: number }
+  /** Where operator agents and apps reach it. */
+  readonly listen: PublicListen
   /** Endpoints of the chain. Two guard against one that lies; three against one that lies and one that fails. */
   readonly rpcUrls: readonly string[]
   /** How many endpoints must say the same; two by default, where there are two. */
@@ -105,7 +107,7 @@ const decimal = v.pipe(
 const port = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535))
 
 export const AggregatorConfigSchema: Schema<AggregatorConfig> = v.object({
-  listen: v.object({ host: v.string(), port }),
+  listen: PublicListenSchema,
   rpcUrls: v.pipe(v.array(url), v.minLength(1), v.maxLength(16)),
   rpcQuorum: v.exactOptional(positive),
   deployment: v.object({

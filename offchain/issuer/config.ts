@@ -1,12 +1,11 @@
 /** Configuration of an issuer. @module */
 import * as v from 'valibot'
+import { type Listen, ListenSchema, type PublicListen, PublicListenSchema } from '#node/config/listen.ts'
 import {
   type AttesterConfig,
   AttesterConfigSchema,
   type EnclaveChain,
   EnclaveChainSchema,
-  type Listen,
-  ListenSchema,
 } from '#node/enclave/config.ts'
 import { KEY_OVERLAP_SECONDS } from '#node/enclave/sealingKeys.ts'
 import type { Hex } from '#protocol/bytes.ts'
@@ -15,7 +14,7 @@ import type { KeysConfig } from './keysetKeys.ts'
 
 export type IssuerConfig = {
   /** Where relays and gateways reach it. */
-  readonly listen: Listen
+  readonly listen: PublicListen
   /** Where its own host's operator agent reaches it. Never open to anyone else. */
   readonly agentListen: Listen
   readonly chain: EnclaveChain & { readonly vault: Hex; readonly fromBlock: bigint }
@@ -61,14 +60,9 @@ const url = v.pipe(v.string(), v.url())
 const days = v.pipe(positive, v.maxValue(36_500))
 
 export const IssuerConfigSchema: Schema<IssuerConfig> = v.object({
-  listen: ListenSchema,
+  listen: PublicListenSchema,
   agentListen: ListenSchema,
-  chain: v.pipe(
-    v.unknown(),
-    v.transform((chain) => [chain, chain] as const),
-    v.tuple([EnclaveChainSchema, v.object({ vault: address, fromBlock: v.optional(uintOf(64), '0') })]),
-    v.transform(([enclave, contracts]) => ({ ...enclave, ...contracts })),
-  ),
+  chain: v.intersect([EnclaveChainSchema, v.object({ vault: address, fromBlock: v.optional(uintOf(64), '0') })]),
   rpcUrls: v.pipe(v.array(url), v.minLength(2), v.maxLength(16)),
   attester: AttesterConfigSchema,
   keyOverlapSeconds: v.optional(positive, KEY_OVERLAP_SECONDS),
@@ -94,13 +88,18 @@ export const IssuerConfigSchema: Schema<IssuerConfig> = v.object({
   ),
   reserve: v.optional(
     v.pipe(
-      v.object({ seconds: positive, renewedSecondsMax: positive }),
+      v.object({ seconds: v.optional(positive, 300), renewedSecondsMax: v.optional(positive, 3_600) }),
       v.check(({ seconds, renewedSecondsMax }) => seconds <= renewedSecondsMax, 'expected renewals to make it longer'),
     ),
-    { seconds: 300, renewedSecondsMax: 3_600 },
+    {},
   ),
   limits: v.optional(
-    v.object({ openMax: positive, replaysMax: positive, dateWindowSeconds: positive, leaseSeconds: positive }),
-    ISSUER_LIMITS,
+    v.object({
+      openMax: v.optional(positive, ISSUER_LIMITS.openMax),
+      replaysMax: v.optional(positive, ISSUER_LIMITS.replaysMax),
+      dateWindowSeconds: v.optional(positive, ISSUER_LIMITS.dateWindowSeconds),
+      leaseSeconds: v.optional(positive, ISSUER_LIMITS.leaseSeconds),
+    }),
+    {},
   ),
 })

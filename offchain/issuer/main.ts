@@ -16,6 +16,7 @@ import { ReplayMemory } from '#node/sealing/replayMemory.ts'
 import { createSealedServer } from '#node/sealing/sealedServer.ts'
 import { startServer } from '#node/server.ts'
 import type { Hex } from '#protocol/bytes.ts'
+import { signKeysetOffer } from '#protocol/credits/keysetOffer.ts'
 import { addKeysetRoutes } from './agentRoutes.ts'
 import { createIssuerApp } from './app.ts'
 import { openChainClock } from './chainClock.ts'
@@ -172,8 +173,19 @@ await runRole('issuer', IssuerConfigSchema, async (config, log, metrics) => {
   const agentApp = createAgentApp(enclave, noReceipts, log)
   addClearingRoutes(agentApp, clearings)
   addDutyRoutes(agentApp, { store, signerOf: (keyset) => keysets.get(keyset)?.signer })
-  addKeysetRoutes(agentApp, { vault: contracts.vault, keysets: keysetsToGive, successions: () => life.successions() })
-  const server = await startServer(createPublicApp(enclave, sealed, notReady), config.listen)
+  const { vault } = contracts
+  addKeysetRoutes(agentApp, {
+    vault,
+    keysets: keysetsToGive,
+    sign: (keyset) =>
+      signKeysetOffer(
+        { keyset, writer: enclave.statement.enclave },
+        { chainId: config.chain.chainId, vault },
+        enclave.privateKey,
+      ),
+    successions: () => life.successions(),
+  })
+  const server = await startServer(createPublicApp(enclave, sealed, notReady), config.listen, {}, { log })
   const agentServer = await startServer(agentApp, config.agentListen)
   let sweeping = Promise.resolve()
   let isSweeping = false

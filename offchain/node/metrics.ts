@@ -7,18 +7,14 @@ import { Hono } from 'hono'
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import * as v from 'valibot'
 import type { Schema } from '#protocol/wire/json.ts'
-import { type RunningServer, type ServerAddress, startServer } from './server.ts'
+import { type Listen, ListenSchema } from './config/listen.ts'
+import { type RunningServer, startServer } from './server.ts'
 
 /** Where metrics are served, of any role's configuration; nowhere without it. */
-export type MetricsConfig = { readonly metrics?: ServerAddress }
+export type MetricsConfig = { readonly metrics?: Listen }
 
 export const MetricsConfigSchema: Schema<MetricsConfig> = v.object({
-  metrics: v.exactOptional(
-    v.object({
-      host: v.string(),
-      port: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535)),
-    }),
-  ),
+  metrics: v.exactOptional(ListenSchema),
 })
 
 /** A registry whose every metric carries the role's name, with those of the process: memory, CPU, event loop, garbage. */
@@ -67,7 +63,7 @@ export function addCounter(registry: Registry, name: string, help: string, label
 }
 
 /** Serves `GET /metrics`. Throws `AppError` (`PORT_TAKEN`, `LISTEN_FAILED`). */
-export function serveMetrics(registry: Registry, address: ServerAddress): Promise<RunningServer> {
+export function serveMetrics(registry: Registry, address: Listen): Promise<RunningServer> {
   const app = new Hono()
   app.get('/metrics', async (c) => c.body(await registry.metrics(), 200, { 'content-type': registry.contentType }))
   return startServer(app, address)

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -30,7 +30,16 @@ test.each([
   ['a missing file', () => join(folder, 'missing.json'), 'missing.json'],
   ['a folder', () => folder, folder],
   ['no JSON', () => save('junk.json', 'SECRET'), 'junk.json'],
-  ['another shape', () => save('shape.json', '{"port":"SECRET"}'), 'port is not number'],
+  [
+    'another shape',
+    () => save('shape.json', '{"port":"SECRET"}'),
+    'shape.json: port: expected a number; there is text of 6 characters',
+  ],
+  [
+    'JSON with a comma too many',
+    () => save('comma.json', '{"port": 1,\n "SECRET": 2,}'),
+    'it goes wrong at line 2, column 14',
+  ],
 ])('refuses %s as a configuration, naming the place and not the content', (_what, path, named) => {
   const read = (): unknown => readConfig(v.object({ port: v.number() }), path())
   expect(read).toThrow(expect.objectContaining({ name: 'AppError', code: 'BAD_CONFIG' }))
@@ -63,6 +72,34 @@ test('runs a role until it is told to stop, and drains it', async () => {
   expect(lines).toContain('"event":"draining","signal":"SIGTERM"')
 })
 
+test.runIf(process.platform !== 'win32')(
+  'warns of a key that others may read, and says that key and certificate do not fit',
+  async () => {
+    const keyFile = save('tls.key', 'not read before it is checked')
+    chmodSync(keyFile, 0o640)
+    const listen = { host: '127.0.0.1', port: 0, tls: { certificateFile: save('tls.crt', ''), keyFile } }
+    const gateways = [{ name: 'g', url: 'http://127.0.0.1:9' }]
+    const child = spawn(process.execPath, [RELAY], {
+      env: {
+        PATH: process.env.PATH,
+        SEALPATH_CONFIG: save('tls.json', JSON.stringify({ listen, operator: 'a', gateways })),
+      },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    let lines = ''
+    child.stderr?.on('data', (data: Buffer) => {
+      lines += data
+    })
+    expect((await once(child, 'close'))[0]).toBe(1)
+    const [warning, failure] = lines
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+    expect(warning).toMatchObject({ level: 'warn', place: 'listen.tls.keyFile', remedy: `chmod 600 ${keyFile}` })
+    expect(failure).toMatchObject({ event: 'start failed', reason: expect.stringContaining('expected both in PEM') })
+  },
+)
+
 test('ends a role with 1 and a sentence when it cannot start', async () => {
   const child = spawn(process.execPath, [RELAY], {
     env: { PATH: process.env.PATH, SEALPATH_CONFIG: save('bad.json', '{}') },
@@ -73,7 +110,13 @@ test('ends a role with 1 and a sentence when it cannot start', async () => {
     lines += data
   })
   expect((await once(child, 'close'))[0]).toBe(1)
-  expect(JSON.parse(lines)).toMatchObject({ event: 'start failed', code: 'BAD_CONFIG' })
+  const said = lines
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+  // One line for each of the settings that a relay cannot do without.
+  expect(said.map(({ reason }) => /: (\w+): /.exec(String(reason))?.[1])).toEqual(['listen', 'operator', 'gateways'])
+  for (const line of said) expect(line).toMatchObject({ event: 'start failed', code: 'BAD_CONFIG' })
 })
 
 function checkout(name: string, change: (path: string) => void = () => {}): string {

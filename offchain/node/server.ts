@@ -1,12 +1,15 @@
-/** HTTP servers of the roles: listening, health, and a drain that loses no request. @module */
+/** HTTP and HTTPS servers of the roles: listening, health, and a drain that loses no request. @module */
 import type { Server, ServerOptions } from 'node:http'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
+import type { Socket } from 'node:net'
 import { serve } from '@hono/node-server'
 import type { Hono } from 'hono'
 import { AppError } from './appError.ts'
+import type { PublicListen } from './config/listen.ts'
+import { createLogger, type Logger } from './log.ts'
+import { answerPlainHttp, followRenewals, readCertificate } from './tls.ts'
 
 const IDLE_SWEEP_MS = 50
-
-export type ServerAddress = { readonly host: string; readonly port: number }
 
 export type RunningServer = {
   /** Where it listens; the port is the real one when 0 was asked for. */
@@ -27,22 +30,72 @@ export type ServerLimits = {
   readonly connectionsMax?: number
 }
 
-/** Listens. Throws `AppError` (`PORT_TAKEN`, `LISTEN_FAILED`) with a sentence that names the address. */
-export function startServer(app: Hono, address: ServerAddress, limits: ServerLimits = {}): Promise<RunningServer> {
+export type ServerReports = {
+  /** Told of renewed certificates. */
+  readonly log?: Logger
+  /** How often certificates are looked at. */
+  readonly renewalPollMs?: number
+}
+
+/**
+ * Listens. Throws `AppError` (`PORT_TAKEN`, `LISTEN_FAILED`, for TLS also `BAD_CONFIG`) with a sentence that names the address or the files.
+ */
+export async function startServer(
+  app: Hono,
+  address: PublicListen,
+  limits: ServerLimits = {},
+  reports: ServerReports = {},
+): Promise<RunningServer> {
+  const { host, port, tls } = address
+  const certificate = tls && readCertificate(tls)
+  const base = { fetch: app.fetch, hostname: host, port }
+  const options = serverOptions(limits)
+  const handshakes = limits.headersTimeoutMs === undefined ? {} : { handshakeTimeout: limits.headersTimeoutMs }
+  const [server, realPort] = await listening(address, (onListening) =>
+    certificate === undefined
+      ? serve({ ...base, serverOptions: options }, onListening)
+      : serve(
+          { ...base, createServer: createTlsServer, serverOptions: { ...options, ...handshakes, ...certificate } },
+          onListening,
+        ),
+  )
+  if (limits.connectionsMax !== undefined) server.maxConnections = limits.connectionsMax
+  let stopFollowing = () => {}
+  let cut = () => server.closeAllConnections()
+  if (tls !== undefined && certificate !== undefined) {
+    const tlsServer = server as TlsServer
+    answerPlainHttp(tlsServer)
+    cut = cutterOf(tlsServer)
+    stopFollowing = followRenewals(
+      tlsServer,
+      tls,
+      certificate,
+      reports.log ?? createLogger('tls'),
+      reports.renewalPollMs,
+    )
+  }
+  return {
+    url: `${tls === undefined ? 'http' : 'https'}://${urlHost(host)}:${realPort}`,
+    close(drainMs) {
+      stopFollowing()
+      return closeServer(server, drainMs, cut)
+    },
+  }
+}
+
+/** What `start` made, once it listens, with its port. */
+function listening(
+  { host, port }: PublicListen,
+  start: (onListening: (info: { port: number }) => void) => unknown,
+): Promise<readonly [Server, number]> {
   return new Promise((resolve, reject) => {
-    const options = {
-      fetch: app.fetch,
-      hostname: address.host,
-      port: address.port,
-      serverOptions: serverOptions(limits),
-    }
-    const server = serve(options, (info) => {
+    // All that `serve` was asked to make is a server of node:http or node:https.
+    const server = start((info) => {
       server.off('error', onError)
-      resolve({ url: `http://${urlHost(address.host)}:${info.port}`, close: (drainMs) => closeServer(server, drainMs) })
+      resolve([server, info.port])
     }) as Server
-    if (limits.connectionsMax !== undefined) server.maxConnections = limits.connectionsMax
     const onError = (cause: NodeJS.ErrnoException) => {
-      const place = `${address.host}:${address.port}`
+      const place = `${host}:${port}`
       reject(
         cause.code === 'EADDRINUSE'
           ? new AppError('PORT_TAKEN', `${place} is taken by another program: stop it or choose another port`, {
@@ -65,9 +118,21 @@ function serverOptions({ headersTimeoutMs, uploadTimeoutMs, keepAliveTimeoutMs }
   }
 }
 
-function closeServer(server: Server, drainMs: number): Promise<void> {
+/** Cuts every connection, also those in a handshake that may never end: the server's own list has them only after it. */
+function cutterOf(server: TlsServer): () => void {
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
+  return () => {
+    for (const socket of sockets) socket.destroy()
+  }
+}
+
+function closeServer(server: Server, drainMs: number, cut: () => void): Promise<void> {
   return new Promise((resolve) => {
-    const deadline = setTimeout(() => server.closeAllConnections(), drainMs)
+    const deadline = setTimeout(cut, drainMs)
     // A connection is kept alive after its last answer, and would hold up the end for seconds.
     const sweep = setInterval(() => server.closeIdleConnections(), IDLE_SWEEP_MS)
     server.close(() => {

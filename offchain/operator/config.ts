@@ -1,11 +1,12 @@
 /** Configuration of an operator agent. @module */
 import * as v from 'valibot'
+import { type Listen, ListenSchema } from '#node/config/listen.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { address, type Schema, uintOf } from '#protocol/wire/json.ts'
 
 export type OperatorConfig = {
   /** Health and readiness; the deposit desk too, where there is one. */
-  readonly listen: { readonly host: string; readonly port: number }
+  readonly listen: Listen
   /** The agent interface of the enclave, gateway or issuer. */
   readonly gatewayAgentUrl: string
   readonly rpcUrl: string
@@ -20,6 +21,10 @@ export type OperatorConfig = {
   readonly deposits?: { readonly vault: Hex; readonly accountKeyFile: string }
   /** Block from which the vault exists, or any before: an issuer's agent reads the vault's events from there. */
   readonly fromBlock: bigint
+  /** The operator's own page, with a button that draws earnings: on loopback, or wherever nobody else comes. */
+  readonly page?: Listen
+  /** Draws earnings by itself as soon as they are this much, in units. Without it `sealpath earnings withdraw` or the page does. */
+  readonly payouts?: { readonly unitsMin: bigint }
   readonly pollMs: number
   readonly evidenceRenewalSeconds: number
   /** Age at which sealing keys are replaced. The registry knows a document for seven days, and two at a time: half of that, unless told. */
@@ -33,7 +38,7 @@ const url = v.pipe(v.string(), v.url())
 const positive = v.pipe(v.number(), v.integer(), v.minValue(1))
 
 export const OperatorConfigSchema: Schema<OperatorConfig> = v.object({
-  listen: v.object({ host: v.string(), port: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535)) }),
+  listen: ListenSchema,
   gatewayAgentUrl: url,
   rpcUrl: url,
   registry: address,
@@ -42,6 +47,8 @@ export const OperatorConfigSchema: Schema<OperatorConfig> = v.object({
   dataFolder: v.string(),
   deposits: v.exactOptional(v.object({ vault: address, accountKeyFile: v.string() })),
   fromBlock: v.optional(uintOf(64), '0'),
+  page: v.exactOptional(ListenSchema),
+  payouts: v.exactOptional(v.object({ unitsMin: uintOf(64) })),
   pollMs: v.optional(positive, 200),
   evidenceRenewalSeconds: v.optional(positive, 3_600),
   keyRotationSeconds: v.optional(v.pipe(positive, v.maxValue(KEY_ROTATION_SECONDS)), KEY_ROTATION_SECONDS),

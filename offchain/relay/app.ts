@@ -40,16 +40,22 @@ export type RelayOutcome = ForwardOutcome | `REFUSED_${number}`
 
 /**
  * The relay as a Hono app for `@hono/node-server`. `state` counts what is under way and refuses the new while draining. `counted` is told what became
- * of each request to a gateway, and nothing of whose it was.
+ * of each request to a gateway, and nothing of whose it was; `onTrouble` why a gateway's TLS is not trusted.
  */
 export function createRelayApp(
   config: RelayConfig,
   state: RelayState,
   counted: (outcome: RelayOutcome) => void = () => {},
+  onTrouble: (gateway: string, why: string) => void = () => {},
 ): Hono {
   const { limits } = config
   const app = new Hono()
-  const gateways = new Map(config.gateways.map((gateway) => [gateway.name, createGatewayRoute(gateway, limits)]))
+  const gateways = new Map(
+    config.gateways.map((gateway) => {
+      const route = createGatewayRoute(gateway, limits, (why) => onTrouble(gateway.name, why))
+      return [gateway.name, route] as const
+    }),
+  )
   const addresses = new AddressLimits(limits)
 
   /** Runs `answer` unless its client's address has asked too often. `answer` calls `release` when the request has ended. */
@@ -67,7 +73,7 @@ export function createRelayApp(
 
   const passDocument = (c: Context, path: string, type: string): Promise<Response> =>
     admitted(c, async (gateway, release) => {
-      const bytes = await readDocument(gateway.document(path), limits.documentTimeoutMs).finally(release)
+      const bytes = await readDocument(gateway.openDocument(path), limits.documentTimeoutMs).finally(release)
       if (bytes === undefined) return problem(502, 'the gateway has no such document now')
       return new Response(bytes, { headers: { 'content-type': type, 'cache-control': 'no-store' } })
     })

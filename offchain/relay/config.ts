@@ -1,9 +1,11 @@
 /** Configuration of a relay. @module */
 import * as v from 'valibot'
+import { type PublicListen, PublicListenSchema } from '#node/config/listen.ts'
 import type { Schema } from '#protocol/wire/json.ts'
 
 export type RelayConfig = {
-  readonly listen: { readonly host: string; readonly port: number }
+  /** Where clients reach it. */
+  readonly listen: PublicListen
   /** Who runs this relay, as its operator declares it. Shown to clients, verified by nobody. */
   readonly operator: string
   /** The gateways it forwards to, and no others. Names become paths: a-z, 0-9 and hyphens. */
@@ -17,7 +19,11 @@ export type RelayConfig = {
   readonly limits: RelayLimits
 }
 
-export type RelayedGateway = { readonly name: string; readonly url: string }
+/**
+ * `caFile` (PEM) names the authorities that its certificate must come from, or is that certificate itself where it is signed by itself; all others
+ * are refused then. Without it the authorities count that Node knows.
+ */
+export type RelayedGateway = { readonly name: string; readonly url: string; readonly caFile?: string }
 
 export type RelayLimits = {
   /** Largest encapsulated request, in bytes. */
@@ -110,13 +116,14 @@ const limits = v.pipe(
 )
 
 export const RelayConfigSchema: Schema<RelayConfig> = v.object({
-  listen: v.object({ host: v.string(), port: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535)) }),
+  listen: PublicListenSchema,
   operator: v.pipe(v.string(), v.minLength(1), v.maxLength(128)),
   gateways: v.pipe(
     v.array(
       v.object({
         name: v.pipe(v.string(), v.regex(/^[a-z0-9-]{1,64}$/)),
         url: v.pipe(v.string(), v.url(), v.regex(/^https?:/, 'expected an http or https URL')),
+        caFile: v.exactOptional(v.string()),
       }),
     ),
     v.minLength(1),
@@ -124,6 +131,10 @@ export const RelayConfigSchema: Schema<RelayConfig> = v.object({
     v.check(
       (gateways) => new Set(gateways.map(({ name }) => name)).size === gateways.length,
       'two gateways of one name',
+    ),
+    v.check(
+      (gateways) => gateways.every(({ url, caFile }) => caFile === undefined || url.startsWith('https:')),
+      'a gateway with a caFile whose URL does not begin with https',
     ),
   ),
   clientAddressHeader: v.exactOptional(

@@ -1,6 +1,7 @@
 /** The way to one gateway: its own connections, and how many requests are under way on them. @module */
-import { type ClientRequest, Agent as HttpAgent, request as httpRequest } from 'node:http'
+import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import { readAuthorities, tlsTroubleOf } from '#node/tls.ts'
 import type { RelayedGateway, RelayLimits } from './config.ts'
 
 /** Connections kept for the next request, so that clients share them and a gateway cannot tell clients by their connections. */
@@ -12,33 +13,60 @@ export type GatewayRoute = {
   openRequests: number
   /** Begins a request to the gateway resource with these headers and no others but those of the connection. */
   open(headers: Record<string, string>): ClientRequest
-  /** The address of a public document. */
-  document(path: string): URL
+  /** Begins to ask for a public document. */
+  openDocument(path: string): ClientRequest
 }
 
-/** Nothing is connected before the first request. Connections are this gateway's alone: those to one that hangs are in nobody's way. */
-export function createGatewayRoute({ url }: RelayedGateway, limits: RelayLimits): GatewayRoute {
+/** How often the same trouble of one gateway is told: nothing here speaks of single requests. */
+const TROUBLE_SILENCE_MS = 60_000
+
+/**
+ * Nothing is connected before the first request. Connections are this gateway's alone: those to one that hangs are in nobody's way. `onTrouble` is
+ * told why its TLS is not trusted, now and then. Throws `AppError` (`BAD_CONFIG`) for a `caFile` without a certificate.
+ */
+export function createGatewayRoute(
+  { url, caFile }: RelayedGateway,
+  limits: RelayLimits,
+  onTrouble: (why: string) => void = () => {},
+): GatewayRoute {
   const target = new URL('/gateway', url)
   const isTls = target.protocol === 'https:'
   const agentOptions = { keepAlive: true, maxFreeSockets: FREE_CONNECTIONS_MAX, highWaterMark: UPLOAD_BUFFER_BYTES }
-  const agent = isTls ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions)
+  const authorities = caFile === undefined ? {} : { ca: readAuthorities(caFile) }
+  const agent = isTls ? new HttpsAgent({ ...agentOptions, ...authorities }) : new HttpAgent(agentOptions)
+  const told = new Map<string, number>()
+  const tell = (why: string) => {
+    const now = performance.now()
+    if (now - (told.get(why) ?? Number.NEGATIVE_INFINITY) < TROUBLE_SILENCE_MS) return
+    told.set(why, now)
+    onTrouble(why)
+  }
+  const open = (address: URL, method: string, headers: Record<string, string>): ClientRequest => {
+    const upstream = (isTls ? httpsRequest : httpRequest)(address, { method, agent, headers })
+    limitConnecting(upstream, isTls, limits.connectTimeoutMs)
+    upstream.on('error', (error) => {
+      const why = tlsTroubleOf(error)
+      if (why !== undefined) tell(why)
+    })
+    upstream.once('response', (answer: IncomingMessage) => {
+      if (answer.statusCode === 426 && !isTls) tell('it speaks TLS there: its URL must begin with https')
+    })
+    return upstream
+  }
   return {
     openRequests: 0,
-    document: (path) => new URL(`/${path}`, url),
-    open(headers) {
-      const upstream = (isTls ? httpsRequest : httpRequest)(target, { method: 'POST', agent, headers })
-      limitConnecting(upstream, limits.connectTimeoutMs)
-      return upstream
-    },
+    open: (headers) => open(target, 'POST', headers),
+    openDocument: (path) => open(new URL(`/${path}`, url), 'GET', {}),
   }
 }
 
-function limitConnecting(upstream: ClientRequest, timeoutMs: number): void {
+/** With TLS a gateway has connected only after the handshake. */
+function limitConnecting(upstream: ClientRequest, isTls: boolean, timeoutMs: number): void {
   upstream.once('socket', (socket) => {
     if (!socket.connecting) return
     const timer = setTimeout(() => upstream.destroy(new Error('the gateway took too long to connect')), timeoutMs)
     const stop = () => clearTimeout(timer)
-    socket.once('connect', stop)
+    socket.once(isTls ? 'secureConnect' : 'connect', stop)
     socket.once('close', stop)
   })
 }

@@ -19,8 +19,10 @@ await runRole('relay', RelayConfigSchema, async (config, log, metrics) => {
     'outcome',
   )
   addGauge(metrics, 'sealpath_relay_open_requests', 'requests under way', () => state.openRequests)
-  const app = createRelayApp(config, state, count)
-  const server = await startServer(app, config.listen, config.limits)
+  const app = createRelayApp(config, state, count, (gateway, reason) =>
+    log.warn('gateway not trusted', { gateway, reason }),
+  )
+  const server = await startServer(app, config.listen, config.limits, { log })
   log.info('listening', { url: server.url, gateways: config.gateways.length })
   return {
     async close() {

@@ -6,7 +6,7 @@ import { planAggregator } from '../init/aggregatorPlan.ts'
 import { planGateway } from '../init/gatewayPlan.ts'
 import { Interview } from '../init/interview.ts'
 import { planIssuer } from '../init/issuerPlan.ts'
-import type { Plan } from '../init/plan.ts'
+import { type Plan, plainHttpNotes } from '../init/plan.ts'
 import { planRelay } from '../init/relayPlan.ts'
 
 const ROLES: Readonly<Record<string, (interview: Interview, folder: string) => Promise<Plan>>> = {
@@ -74,5 +74,8 @@ function write({ files, notes }: Plan): void {
     writeFileSync(path, text, { flag: 'wx', mode: isSecret ? 0o600 : 0o644 })
     process.stdout.write(`wrote ${path}\n`)
   }
-  for (const note of notes) process.stdout.write(`${note}\n`)
+  const plain = files
+    .filter(({ isSecret }) => isSecret !== true)
+    .flatMap(({ text }) => plainHttpNotes(JSON.parse(text)))
+  for (const note of new Set([...plain, ...notes])) process.stdout.write(`${note}\n`)
 }

@@ -6,6 +6,7 @@ import { askAccount, askDeployment } from './chainAnswers.ts'
 import { askDatabase } from './databaseAnswer.ts'
 import type { Interview } from './interview.ts'
 import { type Plan, plannedConfig } from './plan.ts'
+import { askTls } from './tlsAnswer.ts'
 
 export async function planAggregator(interview: Interview, folder: string): Promise<Plan> {
   const { chainId, registry, settlement, fromBlock } = await askDeployment(interview)
@@ -15,12 +16,13 @@ export async function planAggregator(interview: Interview, folder: string): Prom
     text: 'JSON-RPC endpoints of the chain, with commas; two guard against one that lies',
     parse: readUrls(1),
   })
-  const listen = await interview.ask({
+  const address = await interview.ask({
     key: 'listen',
     text: 'Where operator agents and apps reach it',
     initial: '0.0.0.0:8090',
     parse: readListen,
   })
+  const { listen, notes } = await askTls(interview, folder, { listen: address })
   const database = await askDatabase(interview, folder, 5_433)
   const everySeconds = await interview.ask({
     key: 'settle-every',
@@ -39,6 +41,6 @@ export async function planAggregator(interview: Interview, folder: string): Prom
   const file = join(folder, 'aggregator.json')
   return {
     files: [...account.files, plannedConfig(file, AggregatorConfigSchema, config)],
-    notes: [...account.notes, `Start it: sealpath aggregator --config ${file}`],
+    notes: [...account.notes, ...notes, `Start it: sealpath aggregator --config ${file}`],
   }
 }

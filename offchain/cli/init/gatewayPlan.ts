@@ -1,6 +1,8 @@
 /** Questions for a gateway and its operator agent. @module */
 import { join } from 'node:path'
+import { parseOpg } from '#protocol/credits/amounts.ts'
 import type { ClaimSource } from '#protocol/receipt/receipt.ts'
+import { type MeasuredFile, sha256Of } from '../../../gateway/backends/measuredFiles.ts'
 import { MODEL_SERVERS } from '../../../gateway/backends/modelServers.ts'
 import { GatewayConfigSchema } from '../../../gateway/config.ts'
 import { readChoice, readHashes, readNames, readUnits, readUrls } from './answers.ts'
@@ -17,10 +19,10 @@ type Served = { readonly backend: unknown; readonly models: readonly string[]; r
 /** A gateway that serves one model server, or the demo model. */
 export async function planGateway(interview: Interview, folder: string): Promise<Plan> {
   const deployment = await askDeployment(interview)
-  const { chainId, registry, settlement, vault } = deployment
+  const { chainId, registry, settlement, vault, fromBlock } = deployment
   const account = await askAccount(interview, folder, 'operator')
   const rpcUrl = (await interview.ask({ key: 'rpc', text: 'JSON-RPC endpoint of the chain', parse: readUrls(1) }))[0]
-  const listens = await askListens(interview, 'relays', 8_443)
+  const listens = await askListens(interview, folder, 'relays', 8_443)
   const attester = await askAttester(interview, chainId, folder)
   const { backend, models, source } = await askBackend(interview)
   const prices = await askPrices(interview, models, source)
@@ -30,6 +32,18 @@ export async function planGateway(interview: Interview, folder: string): Promise
     text: 'Aggregators that settle its receipts, with commas',
     parse: readUrls(1),
   })
+  const unitsMin = await interview.ask({
+    key: 'payout-minimum',
+    text: 'From how many OPG on the agent draws earnings by itself, or by-hand',
+    initial: 'by-hand',
+    parse(answer) {
+      if (answer === 'by-hand') return undefined
+      const units = parseOpg(answer)
+      if (units === undefined) throw new AnswerError('expected an amount like 1 or 2.5 OPG, or by-hand')
+      return units
+    },
+  })
+  const more = unitsMin === undefined ? {} : { payouts: { unitsMin } }
   const { listen, agentListen } = listens
   const gateway = {
     listen,
@@ -41,7 +55,7 @@ export async function planGateway(interview: Interview, folder: string): Promise
     ...(issuer === undefined ? {} : { issuer }),
   }
   const file = plannedConfig(join(folder, 'gateway.json'), GatewayConfigSchema, gateway)
-  return planBoth('gateway', file, folder, { account, listens, rpcUrl, registry, aggregators })
+  return planBoth('gateway', file, folder, { account, listens, rpcUrl, registry, aggregators, fromBlock, more })
 }
 
 async function askBackend(interview: Interview): Promise<Served> {
@@ -69,6 +83,7 @@ async function askBackend(interview: Interview): Promise<Served> {
       return choice
     },
   })
+  const measuredFiles = source === 'measured' ? await askMeasuredFiles(interview) : undefined
   const apiKeyFile = await interview.ask({
     key: 'api-key-file',
     text: 'File with its API key, or none',
@@ -81,9 +96,26 @@ async function askBackend(interview: Interview): Promise<Served> {
     server,
     source,
     models: models.map((name) => ({ name })),
+    ...(measuredFiles === undefined ? {} : { measuredFiles }),
     ...(apiKeyFile === undefined ? {} : { apiKeyFile }),
   }
   return { backend, models, source }
+}
+
+/** The model's files with their digests of now: the configuration is part of the image, and so are they. */
+function askMeasuredFiles(interview: Interview): Promise<MeasuredFile[]> {
+  return interview.ask({
+    key: 'measured-files',
+    text: "The model's files, with commas, under the paths that they have in the image too",
+    parse: (answer) =>
+      readNames(answer).map((path) => {
+        try {
+          return { path, sha256: sha256Of(path) }
+        } catch (cause) {
+          throw new AnswerError(`cannot read ${path}`, { cause })
+        }
+      }),
+  })
 }
 
 async function askPrices(interview: Interview, models: readonly string[], source: ClaimSource): Promise<unknown> {

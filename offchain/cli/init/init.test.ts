@@ -55,6 +55,8 @@ const run = (role: string, answers: Readonly<Record<string, string>>): Promise<n
     role,
     '--defaults',
     ...['--folder', at(role)],
+    // On 127.0.0.1 the usual answer is plain HTTP.
+    ...('listen' in answers ? [] : ['--set', 'listen=127.0.0.1:8443']),
     ...Object.entries(answers).flatMap(([key, value]) => ['--set', `${key}=${value}`]),
   ])
 const chain = () => ({ deployment: at('deployment.json'), rpc: 'http://127.0.0.1:8545' })
@@ -117,6 +119,33 @@ describe('a configuration that was written', () => {
     expect(readConfig(OperatorConfigSchema, at('issuer', 'operator.json')).deposits?.vault).toBe(DEPLOYMENT.vault)
   })
 
+  it('has TLS wherever others come from other machines, and says what is left to do for it', async () => {
+    await run('gateway', { ...chain(), listen: '0.0.0.0:8443', aggregators: 'https://a.test' })
+    const tls = { certificateFile: at('gateway', 'tls.crt'), keyFile: at('gateway', 'tls.key') }
+    const read = () => readConfig(GatewayConfigSchema, at('gateway', 'gateway.json'))
+    expect(read).toThrow(`listen.tls.keyFile: there is no file ${tls.keyFile}`)
+    expect(output).toContain(`put the certificate with its chain into ${tls.certificateFile}`)
+    expect(output).not.toContain('plain HTTP')
+    for (const file of Object.values(tls)) writeFileSync(file, '')
+    expect(read().listen).toEqual({ host: '0.0.0.0', port: 8_443, tls })
+  })
+
+  it('says where it speaks plain HTTP to other machines', async () => {
+    const answers = { operator: 'relay.test', gateways: 'one=http://10.0.0.1:1,two=https://two.test' }
+    writeFileSync(at('ca.crt'), '')
+    await run('relay', { ...answers, listen: '0.0.0.0:80', tls: 'none', 'gateway-ca': at('ca.crt') })
+    expect(output).toContain('0.0.0.0:80 speaks plain HTTP to other machines')
+    expect(output).toContain('http://10.0.0.1:1 is plain HTTP')
+    expect(readConfig(RelayConfigSchema, at('relay', 'relay.json')).gateways).toEqual([
+      { name: 'one', url: 'http://10.0.0.1:1' },
+      { name: 'two', url: 'https://two.test', caFile: at('ca.crt') },
+    ])
+    rmSync(at('relay'), { recursive: true })
+    // Where a terminator states the client, there is one.
+    await run('relay', { ...answers, listen: '0.0.0.0:80', 'client-address-header': 'x-forwarded-for' })
+    expect(readConfig(RelayConfigSchema, at('relay', 'relay.json')).listen).toEqual({ host: '0.0.0.0', port: 80 })
+  })
+
   it('is not written over, and nothing else is written then', async () => {
     const answers = { operator: 'relay.test', gateways: 'one=http://127.0.0.1:1' }
     await run('relay', answers)
@@ -142,6 +171,9 @@ describe('an answer that cannot be', () => {
     ['relay', { operator: 'x', gateways: 'a=http://h,a=http://i' }, '--set gateways: two gateways of one name'],
     ['relay', { operator: 'x', gateways: 'a=http://h', listen: '8080' }, '--set listen: expected host:port'],
     ['relay', { operator: 'x', gateways: 'a=http://h', lisen: 'h:1' }, 'nothing asks for --set lisen'],
+    ['relay', { operator: 'x', gateways: 'a=http://h', tls: 'one.crt' }, '--set tls: expected two files'],
+    ['relay', { operator: 'x', gateways: 'a=https://h', 'gateway-ca': 'nowhere.crt' }, 'there is no file'],
+    ['aggregator', { database: 'postgres://a:b@db.test/c' }, '--set database: expected no password'],
     ['aggregator', { deployment: 'nowhere.json' }, '--set deployment: cannot read nowhere.json'],
     ['gateway', { 'operator-key-file': 'package.json' }, 'holds no private key'],
     ['issuer', { rpc: 'http://one.test' }, '--set rpc: expected 2 URLs at least'],
@@ -174,7 +206,7 @@ describe('an answer that cannot be', () => {
     expect(short.code).toBe(2)
     expect(short.said).toContain('give it with --set gateways=')
     expect(existsSync(at('piped'))).toBe(false)
-    const { code, said } = await ask(['nonsense', '127.0.0.1:0', 'relay.test', 'one=http://127.0.0.1:1', ''])
+    const { code, said } = await ask(['nonsense', '127.0.0.1:0', 'relay.test', 'one=http://127.0.0.1:1', '', ''])
     expect(said).toContain('expected host:port')
     expect(code).toBe(0)
     expect(readConfig(RelayConfigSchema, at('piped', 'relay.json'))).toMatchObject({ operator: 'relay.test' })

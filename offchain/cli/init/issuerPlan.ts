@@ -16,7 +16,7 @@ export async function planIssuer(interview: Interview, folder: string): Promise<
     text: 'JSON-RPC endpoints of the chain, of different providers, with commas',
     parse: readUrls(2),
   })
-  const listens = await askListens(interview, 'relays and gateways', 8_460)
+  const listens = await askListens(interview, folder, 'relays and gateways', 8_460)
   const attester = await askAttester(interview, chainId, folder)
   const keys = await askKeys(interview)
   const database = await askDatabase(interview, folder, 5_434)
@@ -47,9 +47,9 @@ export async function planIssuer(interview: Interview, folder: string): Promise<
     witnesses: { urls, quorum },
   }
   const file = plannedConfig(join(folder, 'issuer.json'), IssuerConfigSchema, issuer)
-  const more = { deposits: { vault, accountKeyFile: account.file }, fromBlock }
+  const more = { deposits: { vault, accountKeyFile: account.file } }
   const [rpcUrl] = rpcUrls
-  return planBoth('issuer', file, folder, { account, listens, rpcUrl, registry, aggregators: urls, more })
+  return planBoth('issuer', file, folder, { account, listens, rpcUrl, registry, aggregators: urls, fromBlock, more })
 }
 
 /** A new keyset, or the keysets of an issuer whose place this one may take. */

@@ -3,8 +3,6 @@ import * as v from 'valibot'
 import type { Hex } from '#protocol/bytes.ts'
 import { address, type Schema } from '#protocol/wire/json.ts'
 
-export type Listen = { readonly host: string; readonly port: number }
-
 /** Whose enclave it is and where its receipts settle. */
 export type EnclaveChain = {
   readonly chainId: number
@@ -21,11 +19,6 @@ export type AttesterConfig =
    * local only where `allowDevelopment` is true.
    */
   | { readonly kind: 'development'; readonly rootFile: string; readonly allowDevelopment?: boolean }
-
-export const ListenSchema: Schema<Listen> = v.object({
-  host: v.string(),
-  port: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535)),
-})
 
 export const EnclaveChainSchema: Schema<EnclaveChain> = v.object({
   chainId: v.pipe(v.number(), v.integer(), v.minValue(1)),
