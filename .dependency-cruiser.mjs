@@ -33,7 +33,7 @@ export default {
       NODE,
       // `sealpath init` writes what the roles read.
       '^(gateway|offchain/(relay|operator|aggregator|issuer))/(main|config)\\.ts$',
-      '^gateway/backends/modelServers\\.ts$',
+      '^gateway/backends/(modelServers|measuredFiles)\\.ts$',
     ]),
     {
       name: 'protocol-has-no-node-built-ins',

@@ -1,4 +1,7 @@
 /** From the configuration to the models served. @module */
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { parseShape } from '#protocol/wire/json.ts'
 import type { BackendConfig } from './config.ts'
@@ -6,6 +9,8 @@ import { GATEWAY_LIMITS, GatewayLimitsSchema } from './limits.ts'
 import { openModels } from './models.ts'
 
 const DEMO = 'sealpath-demo-1m'
+const DEMO_FILE = fileURLToPath(new URL('models/sealpath-demo.gguf', import.meta.url))
+const DEMO_SHA256 = createHash('sha256').update(readFileSync(DEMO_FILE)).digest('hex')
 const price = (model: string, source: 'measured' | 'operator' | 'proxied' = 'operator', origin?: string) => ({
   model,
   source,
@@ -47,6 +52,20 @@ describe('openModels', () => {
     expect(models.get('c')?.model.contextTokens).toBe(512)
   })
 
+  it('calls a model measured when its digest is given, the word of its operator otherwise', () => {
+    const claimOf = (backend: BackendConfig, source: 'measured' | 'operator') =>
+      openModels([backend], prices(price(DEMO, source))).get(DEMO)?.model.claim
+    const embedded = { kind: 'embedded', modelPath: DEMO_FILE } as const
+    expect(claimOf(embedded, 'operator')).toEqual({ source: 'operator' })
+    expect(claimOf({ ...embedded, modelSha256: DEMO_SHA256 }, 'measured')).toEqual({ source: 'measured' })
+    const served = server({
+      models: [{ name: DEMO }],
+      source: 'measured',
+      measuredFiles: [{ path: DEMO_FILE, sha256: DEMO_SHA256 }],
+    })
+    expect(claimOf(served, 'measured')).toEqual({ source: 'measured' })
+  })
+
   it('gives the models of one backend the places of that backend', () => {
     const bounded = server({ models: [{ name: 'a' }, { name: 'b' }], answersMax: 1 })
     const models = openModels(
@@ -70,6 +89,42 @@ describe('openModels', () => {
     ['a name twice', [server(), server()], prices(price('a')), /two backends/],
     ['a claim that the backend cannot make', [server()], prices(price('a', 'measured')), /can only claim operator/],
     ['a URL that cannot carry the claim', [server({ source: 'proxied' })], prices(price('a')), /https URL/],
+    [
+      'a measured model without its files',
+      [server({ source: 'measured' })],
+      prices(price('a', 'measured')),
+      /measuredFiles/,
+    ],
+    [
+      'a measured file that is another',
+      [server({ source: 'measured', measuredFiles: [{ path: DEMO_FILE, sha256: '00'.repeat(32) }] })],
+      prices(price('a', 'measured')),
+      /has the SHA-256 [0-9a-f]{64}/,
+    ],
+    [
+      'a measured file that is missing',
+      [server({ source: 'measured', measuredFiles: [{ path: '/nonexistent/model', sha256: DEMO_SHA256 }] })],
+      prices(price('a', 'measured')),
+      /no such file/,
+    ],
+    [
+      'an embedded model of another digest',
+      [{ kind: 'embedded' as const, modelPath: DEMO_FILE, modelSha256: '00'.repeat(32) }],
+      prices(price(DEMO, 'measured')),
+      /has the SHA-256/,
+    ],
+    [
+      'a pin that is none',
+      [server({ url: 'https://a.example/v1', certificatePins: ['x'] })],
+      prices(price('a')),
+      /pin is/,
+    ],
+    [
+      'a CA for a server without TLS',
+      [server({ certificatePins: [`${'A'.repeat(43)}=`] })],
+      prices(price('a')),
+      /only an https server/,
+    ],
     ['a key file that is not there', [server({ apiKeyFile: '/nonexistent/key' })], prices(price('a')), /cannot open/],
   ])('refuses a configuration with %s', (_, backends, list, message) => {
     expect(() => openModels(backends, list)).toThrow(refused(message))

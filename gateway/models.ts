@@ -5,6 +5,7 @@ import { AppError } from '#node/appError.ts'
 import type { PricedModel, PriceList } from '#protocol/prices.ts'
 import type { Backend, BackendModel } from './backends/backend.ts'
 import { createEmbeddedBackend } from './backends/embedded/embeddedBackend.ts'
+import { requireMeasured } from './backends/measuredFiles.ts'
 import { createOpenaiBackend } from './backends/openai.ts'
 import type { BackendConfig } from './config.ts'
 import { Slots } from './slots.ts'
@@ -46,14 +47,21 @@ export function openModels(backends: readonly BackendConfig[], prices: PriceList
 function openBackend(config: BackendConfig): Backend {
   try {
     if (config.kind === 'embedded') {
-      // Only the shipped model is part of the measured sources; any other file is the operator's word.
-      return config.modelPath === undefined
-        ? createEmbeddedBackend({ claim: { source: 'measured' } })
-        : createEmbeddedBackend({ modelPath: config.modelPath, claim: { source: 'operator' } })
+      const { modelPath, modelSha256 } = config
+      // The shipped model is part of the measured sources; another one by its digest in the measured configuration. Any other file is the operator's word.
+      if (modelPath === undefined) return createEmbeddedBackend({ claim: { source: 'measured' } })
+      if (modelSha256 === undefined) return createEmbeddedBackend({ modelPath, claim: { source: 'operator' } })
+      requireMeasured([{ path: modelPath, sha256: modelSha256 }])
+      return createEmbeddedBackend({ modelPath, claim: { source: 'measured' } })
     }
-    const { source, apiKeyFile, kind: _, answersMax: __, ...options } = config
+    const { source, apiKeyFile, caFile, measuredFiles = [], kind: _, answersMax: __, ...options } = config
+    if (source === 'measured' && measuredFiles.length === 0) {
+      throw new Error('a measured model needs measuredFiles: its files with their SHA-256')
+    }
+    requireMeasured(measuredFiles)
     return createOpenaiBackend({
       ...options,
+      ...(caFile === undefined ? {} : { ca: readFileSync(caFile, 'utf8') }),
       claim: source,
       randomBytes: (length) => new Uint8Array(randomBytes(length)),
       ...(apiKeyFile === undefined ? {} : { apiKey: readFileSync(apiKeyFile, 'utf8').trim() }),

@@ -8,8 +8,15 @@ import type { AnswerEvent, Backend, BackendModel, Capability, ModelClaim } from 
 import { BackendError, modelNotFound } from './backendError.ts'
 import type { ModelServer } from './modelServers.ts'
 import { OpenaiEvents } from './openaiEvents.ts'
+import { createTrustingAgent } from './pinnedTls.ts'
 import { SseError, SseParser } from './sse.ts'
-import { type AnswerFaults, readUpstream, type UpstreamRequest } from './upstream.ts'
+import {
+  type AnswerFaults,
+  KEPT_IDLE_MS,
+  readUpstream,
+  type UpstreamOptions,
+  type UpstreamRequest,
+} from './upstream.ts'
 import { type BodyOptions, buildChatBody, buildCompletionBody, buildEmbeddingsBody } from './upstreamBody.ts'
 import { readEmbeddings } from './upstreamEmbeddings.ts'
 
@@ -19,6 +26,9 @@ export interface OpenaiBackendOptions {
   /** The key of the model server. Keys of clients never reach it. */
   readonly apiKey?: string
   readonly models: readonly OpenaiModel[]
+  /** For an https server: certificates in PEM that vouch for it in place of Node's, and keys that its own may have (pinnedTls.ts). */
+  readonly ca?: string
+  readonly certificatePins?: readonly string[]
   /** `measured` needs a loopback URL (a server inside the same image), `proxied` an https one, whose host becomes the origin. */
   readonly claim: ClaimSource
   /** Which server it is, and so what it would ignore. Without it only what all of them honour is taken. */
@@ -61,13 +71,21 @@ export function createOpenaiBackend(options: OpenaiBackendOptions): Required<Bac
   const models = options.models.map(({ name, contextTokens, serves = servesByDefault }): BackendModel => {
     return contextTokens === undefined ? { name, claim, serves } : { name, claim, serves, contextTokens }
   })
+  const { ca, certificatePins: pins = [] } = options
+  const isTrusting = ca !== undefined || pins.length > 0
+  if (isTrusting && base.protocol !== 'https:') throw new TypeError('only an https server has certificates to check')
+  const trust = ca === undefined ? { pins } : { ca, pins }
+  const server = { ...options, tlsAgent: isTrusting ? createTrustingAgent(trust, KEPT_IDLE_MS) : undefined }
   return {
     models,
-    chat: (request, signal) => readText(options, () => prepareChat(options, base, request, signal)),
-    completions: (request, signal) => readText(options, () => prepareCompletion(options, base, request, signal)),
-    embeddings: (request, signal) => embeddings(options, base, request, signal),
+    chat: (request, signal) => readText(server, () => prepareChat(server, base, request, signal)),
+    completions: (request, signal) => readText(server, () => prepareCompletion(server, base, request, signal)),
+    embeddings: (request, signal) => embeddings(server, base, request, signal),
   }
 }
+
+/** The options, and the connections that they ask for: one agent for all requests. */
+type ConnectedOptions = OpenaiBackendOptions & Pick<UpstreamOptions, 'tlsAgent'>
 
 function parseClaim(source: ClaimSource, url: URL): ModelClaim {
   if (source === 'proxied') {
@@ -86,7 +104,7 @@ const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost'
 /** A request that is ready to be put, and what its answer will be read by. */
 type Prepared = { readonly call: UpstreamRequest; readonly events: OpenaiEvents; readonly isStreamed: boolean }
 
-function prepareChat(options: OpenaiBackendOptions, base: URL, request: ChatRequest, signal: AbortSignal): Prepared {
+function prepareChat(options: ConnectedOptions, base: URL, request: ChatRequest, signal: AbortSignal): Prepared {
   const model = findModel(options, request.model)
   const fields = buildChatBody(bodyOptions(options, model), request)
   const call = prepareCall(base, 'chat/completions', fields, 'messages', model, signal)
@@ -96,7 +114,7 @@ function prepareChat(options: OpenaiBackendOptions, base: URL, request: ChatRequ
 }
 
 function prepareCompletion(
-  options: OpenaiBackendOptions,
+  options: ConnectedOptions,
   base: URL,
   request: CompletionRequest,
   signal: AbortSignal,
@@ -111,7 +129,7 @@ function prepareCompletion(
 
 /** `prepare` runs with the first `next()`, so that its refusals come as those of the server do. */
 async function* readText(
-  options: OpenaiBackendOptions,
+  options: ConnectedOptions,
   prepare: () => Prepared,
 ): AsyncGenerator<AnswerEvent, void, undefined> {
   const { call, events, isStreamed } = prepare()
@@ -136,7 +154,7 @@ async function* readText(
 }
 
 async function* embeddings(
-  options: OpenaiBackendOptions,
+  options: ConnectedOptions,
   base: URL,
   request: EmbeddingsRequest,
   signal: AbortSignal,
@@ -148,7 +166,7 @@ async function* embeddings(
   yield* readEmbeddings(text, request, call.body.length, call)
 }
 
-async function readWhole(options: OpenaiBackendOptions, call: UpstreamRequest, faults: AnswerFaults): Promise<string> {
+async function readWhole(options: ConnectedOptions, call: UpstreamRequest, faults: AnswerFaults): Promise<string> {
   const bytesMax = options.wholeBytesMax ?? WHOLE_BYTES_MAX_DEFAULT
   const decoder = new TextDecoder()
   const parts: string[] = []
@@ -171,7 +189,7 @@ function findModel({ models }: OpenaiBackendOptions, asked: string): OpenaiModel
   return model
 }
 
-function bodyOptions(options: OpenaiBackendOptions, model: OpenaiModel): BodyOptions {
+function bodyOptions(options: ConnectedOptions, model: OpenaiModel): BodyOptions {
   return {
     server: options.server,
     acceptedParameters: options.acceptedParameters ?? [],
@@ -195,8 +213,12 @@ function prepareCall(
   return { url: new URL(path, base), body: JSON.stringify(fields), signal, subject, rename }
 }
 
-function connectionOf({ apiKey, idleTimeoutMs }: OpenaiBackendOptions) {
-  return { apiKey, idleTimeoutMs: idleTimeoutMs ?? IDLE_TIMEOUT_MS_DEFAULT }
+function connectionOf({
+  apiKey,
+  idleTimeoutMs = IDLE_TIMEOUT_MS_DEFAULT,
+  tlsAgent,
+}: ConnectedOptions): UpstreamOptions {
+  return { apiKey, idleTimeoutMs, tlsAgent }
 }
 
 const IDLE_TIMEOUT_MS_DEFAULT = 120_000

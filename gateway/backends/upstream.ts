@@ -10,6 +10,8 @@ import { upstreamRefusal } from './openaiError.ts'
 export type UpstreamOptions = {
   readonly apiKey: string | undefined
   readonly idleTimeoutMs: number
+  /** For a server that is known by more than its name (pinnedTls.ts). */
+  readonly tlsAgent?: HttpsAgent | undefined
 }
 
 /** How an answer fails that began, or should have. */
@@ -44,7 +46,7 @@ export async function* readUpstream(
   const idle = new IdleTimer(options.idleTimeoutMs)
   let response: IncomingMessage | undefined
   try {
-    response = await post(url, buildHeaders(options.apiKey), body, AbortSignal.any([signal, idle.signal]))
+    response = await post(options, url, body, AbortSignal.any([signal, idle.signal]))
     if (response.statusCode !== 200) {
       throw await upstreamRefusal(response, () => idle.start(), { rename, subject })
     }
@@ -64,15 +66,16 @@ export async function* readUpstream(
 }
 
 /** Idle connections are closed by us, before the servers in use do so: a request that meets the server's closing would fail. */
-const KEPT_IDLE_MS = 4_000
+export const KEPT_IDLE_MS = 4_000
 const httpAgent = new HttpAgent({ keepAlive: true, timeout: KEPT_IDLE_MS })
 const httpsAgent = new HttpsAgent({ keepAlive: true, timeout: KEPT_IDLE_MS })
 
 /** Redirects are not followed. Rejects when `signal` fires or nobody answers. */
-function post(url: URL, headers: Record<string, string>, body: string, signal: AbortSignal): Promise<IncomingMessage> {
+function post(upstream: UpstreamOptions, url: URL, body: string, signal: AbortSignal): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const isTls = url.protocol === 'https:'
-    const options = { method: 'POST', agent: isTls ? httpsAgent : httpAgent, headers, signal }
+    const agent = isTls ? (upstream.tlsAgent ?? httpsAgent) : httpAgent
+    const options = { method: 'POST', agent, headers: buildHeaders(upstream.apiKey), signal }
     const request = (isTls ? httpsRequest : httpRequest)(url, options)
     request.once('response', resolve)
     // Behind the response the same is told by the response; left without a listener it would end the process.

@@ -4,12 +4,17 @@
  * @module
  */
 import { type Command, UsageError } from './command.ts'
+import { bond } from './commands/bond.ts'
 import { chat } from './commands/chat.ts'
 import { credits } from './commands/credits.ts'
 import { deploy } from './commands/deploy.ts'
+import { doctor } from './commands/doctor.ts'
+import { earnings } from './commands/earnings.ts'
 import { evidence } from './commands/evidence.ts'
 import { init } from './commands/init.ts'
+import { keyset } from './commands/keyset.ts'
 import { measure } from './commands/measure.ts'
+import { measurement } from './commands/measurement.ts'
 import { proxy } from './commands/proxy.ts'
 import { roleCommands } from './commands/roles.ts'
 import { status } from './commands/status.ts'
@@ -24,8 +29,13 @@ const COMMANDS: readonly Command[] = [
   measure,
   status,
   init,
+  doctor,
   ...roleCommands,
+  keyset,
+  bond,
+  earnings,
   deploy,
+  measurement,
 ]
 
 await run(process.argv.slice(2))

@@ -15,6 +15,7 @@ import type { OperatorConfig } from './config.ts'
 import { rotateKeys } from './keyRotation.ts'
 import { EnclaveOutbox, openOutboxes } from './outbox.ts'
 import { deliver, deliverClearing, type GatewayAgent } from './peers.ts'
+import { retirePredecessors } from './predecessors.ts'
 import { activeUntil, type RegistryAccess, registerEnclave, renewEvidence } from './registration.ts'
 import { takeOver } from './successions.ts'
 
@@ -31,6 +32,9 @@ const SUCCESSIONS_CHECK_MS = 1_000
 
 /** How often it is asked, at most, whether sealing keys are to be replaced; ten times within their age where that is short. */
 const ROTATION_CHECK_MS = 60_000
+
+/** How often enclaves that were replaced are looked for. */
+const RETIRE_CHECK_MS = 60_000
 
 export type AgentState = { enclave: Hex | undefined; isRegistered: boolean; isGatewayReachable: boolean }
 
@@ -61,6 +65,7 @@ export class OperatorAgent {
     this.#loops.push(this.#forever('clear', () => this.#clear()))
     this.#loops.push(this.#forever('succeed', () => this.#succeed()))
     this.#loops.push(this.#forever('rotate', () => this.#rotate()))
+    this.#loops.push(this.#forever('retire', () => this.#retire()))
     for (const url of this.#config.aggregators) {
       this.#loops.push(this.#forever('deliver', () => this.#deliverTo(url)))
     }
@@ -71,6 +76,13 @@ export class OperatorAgent {
     await Promise.all(this.#loops)
     for (const outbox of this.#outboxes.values()) outbox.close()
     this.#outboxes.clear()
+  }
+
+  /** How many leaves of the present enclave's log are stored here, and how many of them each aggregator has, by host. */
+  logState(): { readonly leaves: number; readonly delivered: Readonly<Record<string, number>> } {
+    const outbox = this.state.enclave && this.#outboxes.get(this.state.enclave)
+    const hosts = this.#config.aggregators.map((url) => [new URL(url).host, outbox?.deliveredTo(url) ?? 0] as const)
+    return { leaves: outbox?.size ?? 0, delivered: Object.fromEntries(hosts) }
   }
 
   /** Fetches what the enclave has logged since, stores it, and only then lets the enclave forget it. */
@@ -171,6 +183,27 @@ export class OperatorAgent {
     const step = await rotateKeys(this.#access, this.#gateway, this.#config.keyRotationSeconds)
     if (step !== undefined)
       this.#log.info(step.kind === 'announced' ? 'keys announced' : 'keys in use', { enclave, ...step })
+  }
+
+  #retireDueAt = 0
+  /** Predecessors that need no second look. */
+  readonly #ended = new Set<Hex>()
+
+  /** Ends the registrations of gateways that the present one replaced, once all they logged is delivered. An issuer's have keysets to hand over. */
+  async #retire(): Promise<void> {
+    const { enclave, isRegistered } = this.state
+    const now = performance.now()
+    if (enclave === undefined || !isRegistered || this.#clearingsFor !== undefined || now < this.#retireDueAt) return
+    this.#retireDueAt = now + RETIRE_CHECK_MS
+    const isDelivered = (outbox: EnclaveOutbox) =>
+      this.#config.aggregators.every((url) => outbox.deliveredTo(url) >= Number(outbox.head?.size ?? 0n))
+    const gone = [...this.#outboxes.values()]
+      .filter((outbox) => outbox.enclave !== enclave && !this.#ended.has(outbox.enclave) && isDelivered(outbox))
+      .map((outbox) => outbox.enclave)
+    for (const { enclave: ended, transaction } of await retirePredecessors(this.#access, gone)) {
+      this.#log.info('predecessor retired', { enclave: ended, transaction })
+    }
+    for (const each of gone) this.#ended.add(each)
   }
 
   /** Delivers what this aggregator lacks of every enclave and keyset. One that it refuses does not hold up the others. */

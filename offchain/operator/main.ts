@@ -10,16 +10,23 @@ import { OperatorAgent } from './agent.ts'
 import { OperatorConfigSchema } from './config.ts'
 import { addDepositRoutes } from './deposits/depositApp.ts'
 import { openDepositDesk } from './deposits/depositDesk.ts'
+import { createPageApp } from './page/pageApp.ts'
+import { Payouts } from './payouts.ts'
 import { connectDuty, connectGateway } from './peers.ts'
 import { connectRegistry } from './registration.ts'
 import { VaultDuty } from './vaultDuty.ts'
 
 /** Answers at the vault have a day: this is often enough. */
 const VAULT_POLL_MS = 15_000
+/** A thaw takes a day: what is ready can wait some minutes. */
+const PAYOUTS_POLL_MS = 300_000
 
 await runRole('operator', OperatorConfigSchema, async (config, log, metrics) => {
   const access = await connectRegistry(config.rpcUrl, config.registry, readKey(config.accountKeyFile))
-  const agent = new OperatorAgent(config, connectGateway(config.gatewayAgentUrl), access, log)
+  const gateway = connectGateway(config.gatewayAgentUrl)
+  const agent = new OperatorAgent(config, gateway, access, log)
+  const { fromBlock } = config
+  const payouts = new Payouts({ access, log, fromBlock, unitsMin: config.payouts?.unitsMin, pollMs: PAYOUTS_POLL_MS })
   addGauge(metrics, 'sealpath_operator_reachable', '1 while the enclave answers', () =>
     Number(agent.state.isGatewayReachable),
   )
@@ -41,13 +48,32 @@ await runRole('operator', OperatorConfigSchema, async (config, log, metrics) => 
     enclave: connectDuty(config.gatewayAgentUrl),
     log,
     pollMs: VAULT_POLL_MS,
-    fromBlock: config.fromBlock,
+    fromBlock,
   })
+  const page =
+    config.page &&
+    createPageApp({
+      payouts,
+      state: () => agent.state,
+      log: () => agent.logState(),
+      // An issuer has none.
+      prices: () => gateway.prices().catch(() => undefined),
+      logger: log,
+    })
+  const pageServer = page && config.page && (await startServer(page, config.page))
+  if (pageServer !== undefined) log.info('page', { url: pageServer.url })
   agent.start()
   duty.start()
+  payouts.start()
   return {
     async close() {
-      await Promise.all([server.close(DRAIN_MS), agent.close(), duty.close()])
+      await Promise.all([
+        server.close(DRAIN_MS),
+        pageServer?.close(DRAIN_MS),
+        agent.close(),
+        duty.close(),
+        payouts.close(),
+      ])
     },
   }
 })

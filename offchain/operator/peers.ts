@@ -1,6 +1,7 @@
 /** The operator agent's HTTP calls: its enclave and its aggregators. Each is bounded in time and size. @module */
 import { AppError } from '#node/appError.ts'
 import { type Hex, joinBytes, toBase64 } from '#protocol/bytes.ts'
+import { type PriceList, PriceListSchema } from '#protocol/prices.ts'
 import {
   AgentClearingsSchema,
   type AgentLog,
@@ -44,6 +45,8 @@ export type GatewayAgent = {
   /** An issuer's newest clearings, one a keyset. */
   clearings(): Promise<readonly SignedClearing[]>
   acknowledgeClearing(settled: ClearingAcknowledged): Promise<void>
+  /** What a gateway charges. An issuer has no such list, and fails. */
+  prices(): Promise<PriceList>
   /** What an issuer wants the vault to be told, so that it becomes the writer. */
   successions(): Promise<AgentSuccessions>
 }
@@ -75,6 +78,7 @@ export function connectGateway(url: string): GatewayAgent {
     async acknowledgeClearing(settled) {
       await call(url, '/agent/clearings/acknowledged', settled)
     },
+    prices: async () => parse(PriceListSchema, await call(url, '/agent/prices'), 'price list'),
     async successions() {
       return parse(AgentSuccessionsSchema, await call(url, '/agent/successions'), 'successions')
     },

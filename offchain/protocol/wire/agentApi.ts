@@ -7,6 +7,7 @@
  *   POST /agent/keys/use           { hash }: they are live in the registry; everybody gets them from now on
  *   GET  /agent/log?from=N         AgentLog: the leaves from N up to the newest earnings head, and that head
  *   POST /agent/acknowledged       { size }: the leaves below `size` are durable outside; the enclave may forget them
+ *   GET  /agent/prices             PriceList: what a gateway charges
  *   GET  /agent/clearings          AgentClearings: an issuer's newest clearing of each keyset that has something new
  *   POST /agent/clearings/acknowledged   ClearingAcknowledged: so much is on chain for good; the enclave need not state it again
  *
