@@ -15,6 +15,10 @@ compile()
 writePackage()
 await buildBrowser(fileURLToPath(new URL('browser', dist)))
 cpSync(new URL('gateway/models', root), new URL('gateway/models', dist), { recursive: true })
+cpSync(new URL('offchain/operator/page', root), new URL('offchain/operator/page', dist), {
+  recursive: true,
+  filter: (path) => !path.endsWith('.ts'),
+})
 const cli = fileURLToPath(new URL('offchain/cli/main.js', dist))
 chmodSync(cli, 0o755)
 

@@ -93,6 +93,8 @@ export class OperatorAgent {
       this.#log.info('enclave found', { enclave: statement.enclave })
       this.state.enclave = statement.enclave
       this.state.isRegistered = false
+      // What it replaces can be retired as soon as it is registered itself.
+      this.#retireDueAt = 0
     }
     this.#clearingsFor = statement.role === 'issuer' ? statement.settlement : undefined
     const outbox = this.#outboxOf(statement.enclave)

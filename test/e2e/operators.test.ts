@@ -77,7 +77,7 @@ async function afterCommand(command: string): Promise<void> {
   for (const file of readdirSync(at(role)).filter((name) => name.endsWith('.key'))) {
     const address = privateKeyToAddress(readFileSync(at(role, file), 'utf8').trim() as Hex)
     await anvil.request('anvil_setBalance', [address, `0x${OPG.toString(16)}`])
-    await give(address, 20_000n * OPG)
+    await give(address, 30_000n * OPG)
   }
 }
 
@@ -122,7 +122,7 @@ type Shown = {
     state: string
     earned: string
     cleared: string
-    credited: string
+    share: string
     payout: { drawn: string }
   }[]
 }
@@ -234,10 +234,7 @@ it('pays the operator what gateway and issuer agree on', async () => {
 it("shows the operator its earnings on the agent's page, and draws them there", async () => {
   for (let i = 0; i < 4; i++) await chat(`Another question ${i}?`)
   const waiting = async (role: string): Promise<bigint> =>
-    (await earningsOf(role)).enclaves.reduce(
-      (sum, { cleared, credited }) => sum + BigInt(cleared) - BigInt(credited),
-      0n,
-    )
+    (await earningsOf(role)).enclaves.reduce((sum, { share, payout }) => sum + BigInt(share) - BigInt(payout.drawn), 0n)
   let role = ''
   await waitFor(
     'more to draw',
