@@ -1,5 +1,5 @@
-/** Starts a gateway. Configuration: config.ts. @module */
-
+/** Starts a gateway. Configuration: config.ts; in an enclave SEALPATH_SETTINGS names what its host may change of it (settings.ts). @module */
+import { readFileSync } from 'node:fs'
 import { openAttester } from '#node/attesters/openAttester.ts'
 import { createAgentApp } from '#node/enclave/agentApp.ts'
 import { bootEnclave } from '#node/enclave/enclave.ts'
@@ -18,9 +18,12 @@ import { GatewayConfigSchema } from './config.ts'
 import { openModels } from './models.ts'
 import { openPayments } from './openPayments.ts'
 import { createReceiptIssuer } from './receiptIssuer.ts'
+import { applySettings, parseSettings } from './settings.ts'
 import { createTarget } from './target.ts'
 
-await runRole('gateway', GatewayConfigSchema, async (config, log, metrics) => {
+await runRole('gateway', GatewayConfigSchema, async (configured, log, metrics) => {
+  const settings = process.env.SEALPATH_SETTINGS
+  const config = settings ? applySettings(configured, parseSettings(readFileSync(settings, 'utf8'))) : configured
   const { chain, limits } = config
   const models = openModels(config.backends, config.prices)
   const suites = createNodeSuites()
@@ -93,6 +96,11 @@ await runRole('gateway', GatewayConfigSchema, async (config, log, metrics) => {
   const server = await startServer(createPublicApp(enclave, sealed, notReady), config.listen, {}, { log })
   const agentApp = createAgentApp(enclave, receipts, log)
   agentApp.get('/agent/prices', (c) => c.body(priceList, 200, { 'content-type': 'application/json' }))
+  // An enclave gets no signals: its host asks for the end here.
+  agentApp.post('/agent/drain', (c) => {
+    setImmediate(() => process.kill(process.pid, 'SIGTERM'))
+    return c.json({}, 202)
+  })
   const agentServer = await startServer(agentApp, config.agentListen)
   const ticker = setInterval(() => receipts.tick(nowSeconds()), 250)
   log.info('listening', {

@@ -46,6 +46,24 @@ export function writeImage(parts: readonly ImagePart[]): Buffer {
   return reseal(Buffer.concat(pieces))
 }
 
+export type ImageSections = { kernel: Buffer; cmdline: Buffer; ramdisks: Buffer[]; rest: number[] }
+
+/** The sections of an image file, read as the format says: one behind the other. */
+export function readSections(image: Buffer): ImageSections {
+  const found: ImageSections = { kernel: Buffer.alloc(0), cmdline: Buffer.alloc(0), ramdisks: [], rest: [] }
+  for (let at = HEADER_BYTES; at < image.length; ) {
+    const type = image.readUInt16BE(at)
+    const end = at + 12 + Number(image.readBigUInt64BE(at + 4))
+    const content = image.subarray(at + 12, end)
+    if (type === SECTION.kernel) found.kernel = content
+    else if (type === SECTION.cmdline) found.cmdline = content
+    else if (type === SECTION.ramdisk) found.ramdisks.push(content)
+    else found.rest.push(type)
+    at = end
+  }
+  return found
+}
+
 /** Writes the CRC that `image` should have into it. */
 export function reseal(image: Buffer): Buffer {
   image.writeUInt32BE(crcOf([image.subarray(0, FIELD.crc), image.subarray(HEADER_BYTES)]), FIELD.crc)

@@ -8,6 +8,7 @@
  *   GET  /agent/log?from=N         AgentLog: the leaves from N up to the newest earnings head, and that head
  *   POST /agent/acknowledged       { size }: the leaves below `size` are durable outside; the enclave may forget them
  *   GET  /agent/prices             PriceList: what a gateway charges
+ *   POST /agent/drain              {} -> 202: a gateway finishes what it has begun, and ends
  *   GET  /agent/clearings          AgentClearings: an issuer's newest clearing of each keyset that has something new
  *   POST /agent/clearings/acknowledged   ClearingAcknowledged: so much is on chain for good; the enclave need not state it again
  *
