@@ -19,7 +19,7 @@ let isAlone = false
 /** What `npm run snapshot` writes to snapshots/ and .gas-snapshot. */
 const GAS_TESTS = ['test/contracts/GasSnapshotEvidence.t.sol', 'test/contracts/GasSnapshotSettlement.t.sol']
 
-/** Two lanes, for two cores: compiling the contracts takes one of them for minutes. Nothing in the second lane needs what the first makes. */
+/** Two lanes of about the same length, for two cores. Nothing in the second needs what the first makes. */
 const contracts = async (): Promise<Result[]> => [
   await check('contracts compile', bin('hardhat'), ['build', '--quiet', '--no-tests']),
   await check('types', bin('tsc'), ['-p', '.']),
@@ -32,6 +32,7 @@ const contracts = async (): Promise<Result[]> => [
   ]),
   await solidity('Solidity tests'),
   await check('gas snapshot', bin('hardhat'), ['test', 'solidity', ...GAS_TESTS, '--no-compile', '--snapshot-check']),
+  await vitest('services', 'services'),
 ]
 const sources = async (): Promise<Result[]> => [
   await check('lint', bin('biome'), ['check', '--error-on-warnings', '.']),
@@ -47,7 +48,6 @@ const sources = async (): Promise<Result[]> => [
   ]),
   await check('contract lint', bin('solhint'), ['--max-warnings', '0', 'contracts/**/*.sol']),
   await vitest('unit tests', 'unit'),
-  await vitest('services', 'services'),
 ]
 const inLanes = (await Promise.all([contracts(), sources()])).flat()
 isAlone = true

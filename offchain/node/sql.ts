@@ -33,7 +33,10 @@ export type Transaction = Querier
 export type Sql = Querier & {
   /** Commits what `work` did when it resolves, and undoes it when it rejects. Rejects as well when a statement failed and `work` went on. */
   begin<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>
-  /** A connection of its own, for what lasts as long as it. */
+  /**
+   * A connection of its own, for what lasts as long as it. Whoever takes over from another waits for nothing: opening, asking and ending each fail, or are
+   * given up, within five seconds.
+   */
   openSession(settings: Readonly<Record<string, number>>): Promise<Session>
   /** Calls `onNotified` when `channel` is notified, and `onReady` whenever it listens: at first and after a connection was lost. */
   listen(channel: string, onNotified: () => void, onReady: () => void): Promise<{ unlisten(): Promise<void> }>
@@ -51,6 +54,7 @@ export type SqlOptions = {
 }
 
 const CONNECT_TIMEOUT_MS = 30_000
+const SESSION_TIMEOUT_MS = 5_000
 const LISTEN_RETRY_MS = 250
 /** Number of the type bigint in PostgreSQL. */
 const INT8 = 20
@@ -86,10 +90,11 @@ export function connectSql(url: string, { max = 8, onStatement }: SqlOptions = {
     },
     async openSession(settings: Readonly<Record<string, number>>): Promise<Session> {
       const set = Object.entries(settings).map(([name, value]) => `-c ${name}=${value}`)
-      const client = new pg.Client({ ...options, options: set.join(' ') })
+      const limits = { connectionTimeoutMillis: SESSION_TIMEOUT_MS, query_timeout: SESSION_TIMEOUT_MS }
+      const client = new pg.Client({ ...options, ...limits, options: set.join(' ') })
       client.on('error', ignore)
       await client.connect()
-      return { query: querierOf(client, onStatement), end: () => client.end() }
+      return { query: querierOf(client, onStatement), end: () => endWithin(client, SESSION_TIMEOUT_MS) }
     },
     async listen(channel: string, onNotified: () => void, onReady: () => void) {
       const listener = new Listener(() => new pg.Client(options), channel, onNotified, onReady)
@@ -107,6 +112,13 @@ export function connectSql(url: string, { max = 8, onStatement }: SqlOptions = {
       await pool.end()
     },
   })
+}
+
+/** A server that does not say goodbye is left without one. */
+async function endWithin(client: pg.Client, timeoutMs: number): Promise<void> {
+  const late = new AbortController()
+  await Promise.race([client.end(), sleep(timeoutMs, undefined, { signal: late.signal }).catch(ignore)])
+  late.abort()
 }
 
 /** A question that is asked when it is awaited, or part of another one. */

@@ -14,7 +14,7 @@ import { parseJson } from '#protocol/wire/json.ts'
 import { REPOSITORY } from '../../scripts/local/contracts.ts'
 import { openIssuersKeyset } from '../../scripts/local/credits.ts'
 import { demoPrices } from '../../scripts/local/demoPrices.ts'
-import { type Child, isReady, Processes, waitFor } from '../../scripts/local/processes.ts'
+import { type Child, isReady, Processes, StartError, waitFor } from '../../scripts/local/processes.ts'
 import { type Gate, openGate } from '../support/gate.ts'
 import { KillableDatabase } from '../support/killableDatabase.ts'
 import { type ModelServer, startModelServer, TEST_MODEL } from '../support/modelServer.ts'
@@ -271,7 +271,14 @@ async function startAll(
     },
     async startDatabase() {
       await database.start()
-      await waitFor('the take-over of the database', async () => (await notWriting(lastWriter)) !== '', 30_000)
+      const isLeft = async () => (await notWriting(lastWriter)) !== ''
+      await waitFor('the take-over of the database', isLeft, 30_000).catch(async (cause: unknown) => {
+        const reasons = await Promise.all(SLOTS.map((slot) => notWriting(slot).catch(String)))
+        throw new StartError(
+          `nobody took the database over: ${SLOTS.map((slot, i) => `${slot}: ${reasons[i] || 'writes'}`).join('; ')}`,
+          { cause },
+        )
+      })
     },
     killGateway: () => kill(gateway),
     startGateway,

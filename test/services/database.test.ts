@@ -141,6 +141,18 @@ describe('a connection that is lost', () => {
     expect(unheard).toEqual([])
   })
 
+  it('of a session is given up when its server says nothing', async () => {
+    const sockets = new Set<Socket>()
+    cutter = createServer((socket) => sockets.add(socket))
+    await new Promise<void>((resolve) => cutter?.listen(0, '127.0.0.1', resolve))
+    const { port } = cutter.address() as AddressInfo
+    const sql = connectSql(Object.assign(new URL(url), { port: String(port) }).href, { max: 1 })
+    await expect(sql.openSession({})).rejects.toThrow(/timeout/)
+    await sql.end()
+    for (const socket of sockets) socket.destroy()
+    expect(unheard).toEqual([])
+  }, 20_000)
+
   it('is opened again by a listener, who is told that it listens', async () => {
     const sql = await throughCutter(30)
     const own = connectSql(url, { max: 1 })
