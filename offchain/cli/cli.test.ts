@@ -16,8 +16,9 @@ import { type ReceiptFile, serializeProofBundle, serializeReceiptFile } from '#p
 import { addressOf, readArguments, required, UsageError } from './command.ts'
 import { chat } from './commands/chat.ts'
 import { deploy } from './commands/deploy.ts'
-import { roleCommands } from './commands/roles.ts'
+import { roleCommand } from './commands/roles.ts'
 import { verify } from './commands/verify.ts'
+import { ROLE_NAMES } from './roleNames.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'sealpath-cli-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -227,13 +228,13 @@ test.each([
   ['deploy without a network', () => deploy.run([])],
   ['deploy without a protocol account', () => deploy.run(['--network', 'x'])],
   ['deploy with a token that is no address', () => deploy.run(['--network', 'x', '--protocol', A, '--token', '0x'])],
-  ['a role without a configuration', () => roleCommands[0]?.run([])],
+  ['a role without a configuration', () => roleCommand('gateway').run([])],
 ])('takes as wrong usage: %s', async (_what, run) => {
   await expect(run()).rejects.toThrow(UsageError)
 })
 
 test('names the configuration file of a role that is not there', async () => {
-  for (const role of roleCommands)
+  for (const role of ROLE_NAMES.map(roleCommand))
     await expect(role.run(['--config', join(folder, 'none')])).rejects.toThrow(/there is no file/)
 })
 

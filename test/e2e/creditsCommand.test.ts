@@ -22,6 +22,7 @@ import { openPurchasing } from '../../offchain/sdk/wallet/purchasing.ts'
 import { DEMO_MODEL } from '../../scripts/local/demoPrices.ts'
 import { type LocalNetwork, startLocalNetwork } from '../../scripts/local/network.ts'
 import { waitFor } from '../../scripts/local/processes.ts'
+import { compileCache } from '../support/compileCache.ts'
 
 const MAIN = fileURLToPath(new URL('../../offchain/cli/main.ts', import.meta.url))
 const OPG = 10n ** 18n
@@ -76,6 +77,7 @@ function start(args: readonly string[], { wallet = 'wallet', env = {} }: RunOpti
     env: {
       PATH: process.env.PATH,
       HOME: folder,
+      ...compileCache(),
       SEALPATH_WALLET: join(folder, wallet),
       SEALPATH_PASSPHRASE: PASSPHRASE,
       SEALPATH_RPC: network.urls.rpc,

@@ -3,12 +3,12 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
-import { roleCommands } from '../../offchain/cli/commands/roles.ts'
+import { ROLE_NAMES } from '../../offchain/cli/roleNames.ts'
 
 const FOLDER = fileURLToPath(new URL('../../scripts/service/', import.meta.url))
 const UNIT = 'sealpath@.service'
 const COMPOSE = readdirSync(FOLDER).filter((name) => /^compose\.\w+\.yaml$/.test(name))
-const ROLES: ReadonlySet<string> = new Set(roleCommands.map(({ name }) => name))
+const ROLES: ReadonlySet<string> = new Set(ROLE_NAMES)
 
 function isThere(tool: string): boolean {
   const found = spawnSync(tool, ['--version']).status === 0

@@ -19,6 +19,7 @@ import {
 import { type HDAccount, mnemonicToAccount } from 'viem/accounts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { type Anvil, startAnvil } from './anvil.ts'
+import { compileCache } from './compileCache.ts'
 import { deploySafe, type Safe } from './safe.ts'
 
 export type DeployStage = {
@@ -107,7 +108,7 @@ export async function runCommand(command: string, options: RunOptions): Promise<
   const child = spawn('sh', ['-c', command], {
     cwd: REPOSITORY,
     detached: true,
-    env: { PATH: process.env.PATH, HOME: home, ...env },
+    env: { PATH: process.env.PATH, HOME: home, ...compileCache(), ...env },
   })
   onStart?.(() => process.kill(-(child.pid ?? 0), 'SIGKILL'))
   const left = [...answers]

@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { compileCache } from './compileCache.ts'
 import { readCommands } from './documentCommands.ts'
 
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
@@ -38,7 +39,7 @@ export class DocumentWalk {
     const script = `#!/bin/sh\nexec '${process.execPath}' --disable-warning=ExperimentalWarning '${main}' "$@"\n`
     writeFileSync(join(bin, 'sealpath'), script)
     chmodSync(join(bin, 'sealpath'), 0o755)
-    this.env = { PATH: `${bin}:${process.env.PATH ?? ''}`, HOME: folder, ...env }
+    this.env = { PATH: `${bin}:${process.env.PATH ?? ''}`, HOME: folder, ...compileCache(), ...env }
   }
 
   /** Runs a document's commands with `changes` made to their text. */

@@ -1,34 +1,24 @@
 /** `sealpath gateway`, `operator`, `relay`, `issuer`, `aggregator`: starts a role from its configuration file. @module */
 import { existsSync } from 'node:fs'
 import { type Command, readArguments, required } from '../command.ts'
+import type { RoleName } from '../roleNames.ts'
 
-const ROLES = [
-  {
-    name: 'gateway',
-    summary: 'Run a gateway: serve sealed inference',
-    start: () => import('../../../gateway/main.ts'),
-  },
-  {
-    name: 'operator',
+type Role = { readonly summary: string; readonly start: () => Promise<unknown> }
+
+const ROLES: Readonly<Record<RoleName, Role>> = {
+  gateway: { summary: 'Run a gateway: serve sealed inference', start: () => import('../../../gateway/main.ts') },
+  operator: {
     summary: "Run a gateway's operator agent on its host",
     start: () => import('../../operator/main.ts'),
   },
-  { name: 'relay', summary: 'Run a relay: forward sealed bytes', start: () => import('../../relay/main.ts') },
-  {
-    name: 'issuer',
-    summary: 'Run an issuer of credits',
-    start: () => import('../../issuer/main.ts'),
-  },
-  {
-    name: 'aggregator',
-    summary: 'Run an aggregator: settle logs on chain',
-    start: () => import('../../aggregator/main.ts'),
-  },
-] as const
+  relay: { summary: 'Run a relay: forward sealed bytes', start: () => import('../../relay/main.ts') },
+  issuer: { summary: 'Run an issuer of credits', start: () => import('../../issuer/main.ts') },
+  aggregator: { summary: 'Run an aggregator: settle logs on chain', start: () => import('../../aggregator/main.ts') },
+}
 
-export const roleCommands: readonly Command[] = ROLES.map(({ name, summary, start }) => ({
+export const roleCommand = (name: RoleName): Command => ({
   name,
-  summary,
+  summary: ROLES[name].summary,
   usage: `usage: sealpath ${name} --config FILE
 
   --config FILE   JSON configuration    (SEALPATH_CONFIG)
@@ -39,8 +29,8 @@ Runs until SIGINT or SIGTERM, then finishes what it has begun. Logs are JSON lin
     const config = required(values.config, '--config', 'SEALPATH_CONFIG')
     if (!existsSync(config)) throw new Error(`there is no file ${config}`)
     process.env.SEALPATH_CONFIG = config
-    await start()
+    await ROLES[name].start()
     // The role goes on: its servers keep the process alive, and its signals end it.
     return 0
   },
-}))
+})
