@@ -79,13 +79,20 @@ function showEarnings({ operator, bond, enclaves, settler, now }) {
   element('enclaves').replaceChildren(...(rows.length === 0 ? [make('p', 'No enclave was registered yet.')] : rows))
 }
 
+/** What a cell says of itself where the table's head has no room. */
+const COLUMNS = ['Claim', 'Prompt, a million tokens', 'Answer, a million tokens', 'Each request']
+
 function showPrices(prices) {
   element('prices-section').hidden = prices === undefined
   const rows = (prices?.models ?? []).map((entry) => {
     const row = make('tr')
     const claim = entry.origin === undefined ? entry.source : `${entry.source}: ${entry.origin}`
     const amounts = [entry.promptUnitsPerMillion, entry.completionUnitsPerMillion, entry.requestUnits]
-    row.append(make('th', entry.model), make('td', claim), ...amounts.map((units) => make('td', opg(units), 'amount')))
+    const cells = [make('td', claim), ...amounts.map((units) => make('td', opg(units), 'amount'))]
+    for (const [i, cell] of cells.entries()) cell.dataset.label = COLUMNS[i]
+    const name = make('th', entry.model)
+    name.scope = 'row'
+    row.append(name, ...cells)
     return row
   })
   element('prices').replaceChildren(...rows)
