@@ -144,6 +144,8 @@ export class IssuerLife {
     const recheck = () => showLogs(store, recovered.logs, witnessing, log)
     const handed = await recheck()
     if (handed === 'behind') {
+      // The writer before this one goes on until this one begins its log. What it commits is in the database before any witness has it.
+      if (await this.#hasGrownSince(recovered)) return false
       this.#state = { inactiveBecause: BEHIND, isFinal: true }
       log.error('exit only', { reason: BEHIND })
       return true
@@ -154,6 +156,12 @@ export class IssuerLife {
     }
     await this.#write(recovered, recheck)
     return true
+  }
+
+  async #hasGrownSince({ logs }: Recovered): Promise<boolean> {
+    const newest = (await this.#options.store.readLogs()).at(-1)
+    const known = logs.at(-1)
+    return newest?.log !== known?.log || newest?.size !== known?.size
   }
 
   /** A standby waits here for the issuer before it to stop. */

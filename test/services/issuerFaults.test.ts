@@ -316,6 +316,37 @@ describe('a second writer', () => {
     expect(await gateway.capture(second, paid.id, FEE)).toEqual({ fee: FEE })
   })
 
+  it('that goes on while the next one reads the database does not make it look old', async () => {
+    const stage = await stages.make()
+    const first = await stages.bootOpen(stage)
+    const { paid } = await reserved(stage, first)
+    await execute(
+      stage.url,
+      `select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and database =
+        (select oid from pg_database where datname = current_database())`,
+    )
+    let hasGoneOn = false
+    const second = await stages.boot(stage, {
+      wrapStore: (store) => ({
+        ...store,
+        async readLogs() {
+          const logs = await store.readLogs()
+          // The first has lost its session and does not know: what it writes now the witnesses have before the second asks them.
+          if (!hasGoneOn) {
+            hasGoneOn = true
+            await gateway.capture(first, paid.id, FEE)
+          }
+          return logs
+        },
+      }),
+    })
+    await until(() => 'writer' in second.life.state, 'a second writer')
+    expect(hasGoneOn).toBe(true)
+    stage.chain.name(keyset.id, second.enclave)
+    await until(() => second.life.notReady().length === 0, 'an open keyset')
+    expect(await gateway.capture(second, paid.id, FEE)).toEqual({ fee: FEE })
+  })
+
   it('of a copied database answers nothing while the vault names the first, and nothing after the first wrote', async () => {
     const stage = await stages.make()
     const first = await stages.bootOpen(stage)
