@@ -326,20 +326,16 @@ describe('a second writer', () => {
         (select oid from pg_database where datname = current_database())`,
     )
     let hasGoneOn = false
-    const second = await stages.boot(stage, {
-      wrapStore: (store) => ({
-        ...store,
-        async readLogs() {
-          const logs = await store.readLogs()
-          // The first has lost its session and does not know: what it writes now the witnesses have before the second asks them.
-          if (!hasGoneOn) {
-            hasGoneOn = true
-            await gateway.capture(first, paid.id, FEE)
-          }
-          return logs
-        },
-      }),
-    })
+    for (const witness of stage.witnesses) {
+      // The first has lost its session and does not know. The second has read everything, and is about to ask what the witnesses hold.
+      witness.beforeSize = async () => {
+        witness.beforeSize = undefined
+        if (hasGoneOn) return
+        hasGoneOn = true
+        await gateway.capture(first, paid.id, FEE)
+      }
+    }
+    const second = await stages.boot(stage)
     await until(() => 'writer' in second.life.state, 'a second writer')
     expect(hasGoneOn).toBe(true)
     stage.chain.name(keyset.id, second.enclave)

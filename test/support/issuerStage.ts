@@ -101,13 +101,16 @@ export class TestWitness {
   isDown = false
   /** Says that it holds so many entries more than it does, under the head that it has. */
   boasts = 0n
+  /** What happens before it says how much it holds of a log. */
+  beforeSize: (() => Promise<void>) | undefined
   url = ''
 
   constructor() {
     this.#server = createServer((request, response) => {
       const parts: Buffer[] = []
       request.on('data', (part: Buffer) => parts.push(part))
-      request.on('end', () => {
+      request.on('end', async () => {
+        if (request.method === 'GET') await this.beforeSize?.()
         if (this.isDown) {
           response.destroy()
           return
