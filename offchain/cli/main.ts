@@ -11,6 +11,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   chat: async () => (await import('./commands/chat.ts')).chat,
   proxy: async () => (await import('./commands/proxy.ts')).proxy,
   credits: async () => (await import('./commands/credits.ts')).credits,
+  audit: async () => (await import('./commands/audit.ts')).audit,
   verify: async () => (await import('./commands/verify.ts')).verify,
   evidence: async () => (await import('./commands/evidence.ts')).evidence,
   measure: async () => (await import('./commands/measure.ts')).measure,
