@@ -10,6 +10,9 @@ const CONTRACTS: readonly (readonly [file: string, contract: string])[] = [
   ['@openzeppelin/contracts/governance/TimelockController.sol', 'TimelockController'],
   ['contracts/attestation/nitro/NitroVerifier.sol', 'NitroVerifier'],
   ['contracts/examples/FixedPromptBounty.sol', 'FixedPromptBounty'],
+  ['contracts/examples/AnswerMarket.sol', 'AnswerMarket'],
+  ['contracts/examples/SettledValidator.sol', 'SettledValidator'],
+  ['contracts/examples/IValidationRegistry.sol', 'IValidationRegistry'],
   ['test/contracts/support/TestOPG.sol', 'TestOPG'],
   ['test/contracts/support/ProofMeter.sol', 'ProofMeter'],
 ]

@@ -8240,6 +8240,1374 @@ export const fixedPromptBountyAbi = [
   }
 ] as const
 
+export const answerMarketAbi = [
+  {
+    "inputs": [
+      {
+        "internalType": "contract IReceiptSettlement",
+        "name": "settlement",
+        "type": "address"
+      },
+      {
+        "internalType": "contract IEnclaveRegistry",
+        "name": "registry",
+        "type": "address"
+      },
+      {
+        "internalType": "contract IERC20",
+        "name": "token",
+        "type": "address"
+      }
+    ],
+    "stateMutability": "nonpayable",
+    "type": "constructor"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "expected",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "actual",
+        "type": "uint256"
+      }
+    ],
+    "name": "MarketMovedOtherAmount",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "EnclaveId",
+        "name": "enclave",
+        "type": "address"
+      }
+    ],
+    "name": "MarketNotCompromised",
+    "type": "error"
+  },
+  {
+    "inputs": [],
+    "name": "MarketNothingToCollect",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "enum Vote",
+        "name": "side",
+        "type": "uint8"
+      }
+    ],
+    "name": "MarketSideRefused",
+    "type": "error"
+  },
+  {
+    "inputs": [],
+    "name": "MarketTermsRefused",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "lastBlock",
+        "type": "uint256"
+      }
+    ],
+    "name": "MarketTooEarly",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "lastBlock",
+        "type": "uint256"
+      }
+    ],
+    "name": "MarketTooLate",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "EnclaveId",
+        "name": "enclave",
+        "type": "address"
+      }
+    ],
+    "name": "ProofEnclaveCompromised",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "MeasurementId",
+        "name": "measurement",
+        "type": "bytes32"
+      }
+    ],
+    "name": "ProofMeasurementNotAccepted",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint8",
+        "name": "commitmentTag",
+        "type": "uint8"
+      }
+    ],
+    "name": "ProofNotOpened",
+    "type": "error"
+  },
+  {
+    "inputs": [],
+    "name": "ProofNotSettled",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "enum Outcome",
+        "name": "actual",
+        "type": "uint8"
+      }
+    ],
+    "name": "ProofOutcomeIncomplete",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "bytes32",
+        "name": "expected",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "actual",
+        "type": "bytes32"
+      }
+    ],
+    "name": "ProofRequestMismatch",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "enum ClaimSource",
+        "name": "expected",
+        "type": "uint8"
+      },
+      {
+        "internalType": "enum ClaimSource",
+        "name": "actual",
+        "type": "uint8"
+      }
+    ],
+    "name": "ProofSourceTooWeak",
+    "type": "error"
+  },
+  {
+    "inputs": [],
+    "name": "ReentrancyGuardReentrantCall",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "address",
+        "name": "token",
+        "type": "address"
+      }
+    ],
+    "name": "SafeERC20FailedOperation",
+    "type": "error"
+  },
+  {
+    "inputs": [],
+    "name": "SeedAlreadyDrawn",
+    "type": "error"
+  },
+  {
+    "inputs": [],
+    "name": "SeedNotCommitted",
+    "type": "error"
+  },
+  {
+    "inputs": [],
+    "name": "SeedNotDrawn",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "seedBlock",
+        "type": "uint256"
+      }
+    ],
+    "name": "SeedTooEarly",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "lastBlock",
+        "type": "uint256"
+      }
+    ],
+    "name": "SeedTooLate",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "EnclaveId",
+        "name": "enclave",
+        "type": "address"
+      }
+    ],
+    "name": "VotesCountedAlready",
+    "type": "error"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      },
+      {
+        "indexed": true,
+        "internalType": "address",
+        "name": "account",
+        "type": "address"
+      },
+      {
+        "indexed": false,
+        "internalType": "uint256",
+        "name": "amount",
+        "type": "uint256"
+      }
+    ],
+    "name": "Collected",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      },
+      {
+        "components": [
+          {
+            "components": [
+              {
+                "internalType": "uint32",
+                "name": "enclaves",
+                "type": "uint32"
+              },
+              {
+                "internalType": "uint32",
+                "name": "equal",
+                "type": "uint32"
+              },
+              {
+                "internalType": "uint32",
+                "name": "operators",
+                "type": "uint32"
+              }
+            ],
+            "internalType": "struct EnclaveVotes.Quorum",
+            "name": "quorum",
+            "type": "tuple"
+          },
+          {
+            "internalType": "MeasurementId[]",
+            "name": "measurements",
+            "type": "bytes32[]"
+          },
+          {
+            "internalType": "uint64",
+            "name": "closeBlock",
+            "type": "uint64"
+          },
+          {
+            "internalType": "uint64",
+            "name": "deadlineBlock",
+            "type": "uint64"
+          }
+        ],
+        "indexed": false,
+        "internalType": "struct AnswerMarket.Terms",
+        "name": "terms",
+        "type": "tuple"
+      },
+      {
+        "indexed": false,
+        "internalType": "bytes",
+        "name": "bodyStart",
+        "type": "bytes"
+      },
+      {
+        "indexed": false,
+        "internalType": "bytes",
+        "name": "bodyEnd",
+        "type": "bytes"
+      }
+    ],
+    "name": "MarketOpened",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      },
+      {
+        "indexed": false,
+        "internalType": "uint32",
+        "name": "seed",
+        "type": "uint32"
+      }
+    ],
+    "name": "SeedDrawn",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      },
+      {
+        "indexed": true,
+        "internalType": "address",
+        "name": "account",
+        "type": "address"
+      },
+      {
+        "indexed": false,
+        "internalType": "enum Vote",
+        "name": "side",
+        "type": "uint8"
+      },
+      {
+        "indexed": false,
+        "internalType": "uint256",
+        "name": "amount",
+        "type": "uint256"
+      }
+    ],
+    "name": "Staked",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      },
+      {
+        "indexed": true,
+        "internalType": "EnclaveId",
+        "name": "enclave",
+        "type": "address"
+      },
+      {
+        "indexed": false,
+        "internalType": "enum Vote",
+        "name": "counted",
+        "type": "uint8"
+      }
+    ],
+    "name": "Voted",
+    "type": "event"
+  },
+  {
+    "inputs": [],
+    "name": "REGISTRY",
+    "outputs": [
+      {
+        "internalType": "contract IEnclaveRegistry",
+        "name": "",
+        "type": "address"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "SETTLEMENT",
+    "outputs": [
+      {
+        "internalType": "contract IReceiptSettlement",
+        "name": "",
+        "type": "address"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "TOKEN",
+    "outputs": [
+      {
+        "internalType": "contract IERC20",
+        "name": "",
+        "type": "address"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      },
+      {
+        "components": [
+          {
+            "components": [
+              {
+                "internalType": "uint16",
+                "name": "version",
+                "type": "uint16"
+              },
+              {
+                "internalType": "EnclaveId",
+                "name": "enclave",
+                "type": "address"
+              },
+              {
+                "internalType": "bytes32",
+                "name": "model",
+                "type": "bytes32"
+              },
+              {
+                "internalType": "enum ClaimSource",
+                "name": "source",
+                "type": "uint8"
+              },
+              {
+                "internalType": "bytes32",
+                "name": "origin",
+                "type": "bytes32"
+              },
+              {
+                "internalType": "bytes32",
+                "name": "request",
+                "type": "bytes32"
+              },
+              {
+                "internalType": "bytes32",
+                "name": "output",
+                "type": "bytes32"
+              },
+              {
+                "internalType": "bytes32",
+                "name": "nonce",
+                "type": "bytes32"
+              },
+              {
+                "internalType": "enum Outcome",
+                "name": "outcome",
+                "type": "uint8"
+              }
+            ],
+            "internalType": "struct PublicReceipt",
+            "name": "receipt",
+            "type": "tuple"
+          },
+          {
+            "internalType": "bytes32",
+            "name": "privateHash",
+            "type": "bytes32"
+          },
+          {
+            "internalType": "uint64",
+            "name": "index",
+            "type": "uint64"
+          },
+          {
+            "internalType": "uint64",
+            "name": "size",
+            "type": "uint64"
+          },
+          {
+            "internalType": "bytes32[]",
+            "name": "logPath",
+            "type": "bytes32[]"
+          },
+          {
+            "internalType": "BatchId",
+            "name": "batch",
+            "type": "uint64"
+          },
+          {
+            "internalType": "uint64",
+            "name": "batchIndex",
+            "type": "uint64"
+          },
+          {
+            "internalType": "uint64",
+            "name": "batchSize",
+            "type": "uint64"
+          },
+          {
+            "internalType": "bytes32[]",
+            "name": "batchPath",
+            "type": "bytes32[]"
+          }
+        ],
+        "internalType": "struct SettledProof",
+        "name": "proof",
+        "type": "tuple"
+      },
+      {
+        "components": [
+          {
+            "internalType": "bytes",
+            "name": "request",
+            "type": "bytes"
+          },
+          {
+            "internalType": "bytes32",
+            "name": "requestSalt",
+            "type": "bytes32"
+          },
+          {
+            "internalType": "bytes",
+            "name": "output",
+            "type": "bytes"
+          },
+          {
+            "internalType": "bytes32",
+            "name": "outputSalt",
+            "type": "bytes32"
+          },
+          {
+            "internalType": "bytes32",
+            "name": "nonceSalt",
+            "type": "bytes32"
+          }
+        ],
+        "internalType": "struct InferenceProofs.Opening",
+        "name": "opening",
+        "type": "tuple"
+      }
+    ],
+    "name": "answer",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      }
+    ],
+    "name": "collect",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      }
+    ],
+    "name": "drawSeed",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "marketCount",
+    "outputs": [
+      {
+        "internalType": "uint256",
+        "name": "",
+        "type": "uint256"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      }
+    ],
+    "name": "nonceFor",
+    "outputs": [
+      {
+        "internalType": "bytes",
+        "name": "",
+        "type": "bytes"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "components": [
+          {
+            "components": [
+              {
+                "internalType": "uint32",
+                "name": "enclaves",
+                "type": "uint32"
+              },
+              {
+                "internalType": "uint32",
+                "name": "equal",
+                "type": "uint32"
+              },
+              {
+                "internalType": "uint32",
+                "name": "operators",
+                "type": "uint32"
+              }
+            ],
+            "internalType": "struct EnclaveVotes.Quorum",
+            "name": "quorum",
+            "type": "tuple"
+          },
+          {
+            "internalType": "MeasurementId[]",
+            "name": "measurements",
+            "type": "bytes32[]"
+          },
+          {
+            "internalType": "uint64",
+            "name": "closeBlock",
+            "type": "uint64"
+          },
+          {
+            "internalType": "uint64",
+            "name": "deadlineBlock",
+            "type": "uint64"
+          }
+        ],
+        "internalType": "struct AnswerMarket.Terms",
+        "name": "terms",
+        "type": "tuple"
+      },
+      {
+        "internalType": "bytes",
+        "name": "bodyStart",
+        "type": "bytes"
+      },
+      {
+        "internalType": "bytes",
+        "name": "bodyEnd",
+        "type": "bytes"
+      }
+    ],
+    "name": "open",
+    "outputs": [
+      {
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      }
+    ],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      }
+    ],
+    "name": "requestBody",
+    "outputs": [
+      {
+        "internalType": "bytes",
+        "name": "",
+        "type": "bytes"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      },
+      {
+        "internalType": "enum Vote",
+        "name": "side",
+        "type": "uint8"
+      },
+      {
+        "internalType": "uint256",
+        "name": "amount",
+        "type": "uint256"
+      }
+    ],
+    "name": "stake",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      },
+      {
+        "internalType": "EnclaveId",
+        "name": "enclave",
+        "type": "address"
+      }
+    ],
+    "name": "strike",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "market",
+        "type": "uint256"
+      }
+    ],
+    "name": "verdictOf",
+    "outputs": [
+      {
+        "internalType": "enum Vote",
+        "name": "verdict",
+        "type": "uint8"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  }
+] as const
+
+export const settledValidatorAbi = [
+  {
+    "inputs": [
+      {
+        "internalType": "contract IReceiptSettlement",
+        "name": "settlement",
+        "type": "address"
+      },
+      {
+        "internalType": "contract IEnclaveRegistry",
+        "name": "registry",
+        "type": "address"
+      },
+      {
+        "internalType": "contract IValidationRegistry",
+        "name": "validations",
+        "type": "address"
+      }
+    ],
+    "stateMutability": "nonpayable",
+    "type": "constructor"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint8",
+        "name": "commitmentTag",
+        "type": "uint8"
+      }
+    ],
+    "name": "ProofNotOpened",
+    "type": "error"
+  },
+  {
+    "inputs": [],
+    "name": "ProofNotSettled",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "enum Outcome",
+        "name": "actual",
+        "type": "uint8"
+      }
+    ],
+    "name": "ProofOutcomeIncomplete",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "enum ClaimSource",
+        "name": "expected",
+        "type": "uint8"
+      },
+      {
+        "internalType": "enum ClaimSource",
+        "name": "actual",
+        "type": "uint8"
+      }
+    ],
+    "name": "ProofSourceTooWeak",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "MeasurementId",
+        "name": "measurement",
+        "type": "bytes32"
+      }
+    ],
+    "name": "ValidatorMeasurementNotApproved",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "bytes32",
+        "name": "requestHash",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "address",
+        "name": "validator",
+        "type": "address"
+      }
+    ],
+    "name": "ValidatorNotAsked",
+    "type": "error"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "expected",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint256",
+        "name": "actual",
+        "type": "uint256"
+      }
+    ],
+    "name": "ValidatorOtherAgent",
+    "type": "error"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "uint256",
+        "name": "agentId",
+        "type": "uint256"
+      },
+      {
+        "indexed": true,
+        "internalType": "bytes32",
+        "name": "requestHash",
+        "type": "bytes32"
+      },
+      {
+        "indexed": false,
+        "internalType": "LeafHash",
+        "name": "leaf",
+        "type": "bytes32"
+      },
+      {
+        "indexed": false,
+        "internalType": "uint8",
+        "name": "response",
+        "type": "uint8"
+      }
+    ],
+    "name": "WorkValidated",
+    "type": "event"
+  },
+  {
+    "inputs": [],
+    "name": "FAILED",
+    "outputs": [
+      {
+        "internalType": "uint8",
+        "name": "",
+        "type": "uint8"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "PASSED",
+    "outputs": [
+      {
+        "internalType": "uint8",
+        "name": "",
+        "type": "uint8"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "REGISTRY",
+    "outputs": [
+      {
+        "internalType": "contract IEnclaveRegistry",
+        "name": "",
+        "type": "address"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "SETTLEMENT",
+    "outputs": [
+      {
+        "internalType": "contract IReceiptSettlement",
+        "name": "",
+        "type": "address"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [],
+    "name": "VALIDATIONS",
+    "outputs": [
+      {
+        "internalType": "contract IValidationRegistry",
+        "name": "",
+        "type": "address"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "agentId",
+        "type": "uint256"
+      }
+    ],
+    "name": "nonceFor",
+    "outputs": [
+      {
+        "internalType": "bytes",
+        "name": "",
+        "type": "bytes"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "components": [
+          {
+            "internalType": "uint256",
+            "name": "agentId",
+            "type": "uint256"
+          },
+          {
+            "internalType": "bytes32",
+            "name": "salt",
+            "type": "bytes32"
+          },
+          {
+            "internalType": "bytes32",
+            "name": "nonceSalt",
+            "type": "bytes32"
+          },
+          {
+            "components": [
+              {
+                "components": [
+                  {
+                    "internalType": "uint16",
+                    "name": "version",
+                    "type": "uint16"
+                  },
+                  {
+                    "internalType": "EnclaveId",
+                    "name": "enclave",
+                    "type": "address"
+                  },
+                  {
+                    "internalType": "bytes32",
+                    "name": "model",
+                    "type": "bytes32"
+                  },
+                  {
+                    "internalType": "enum ClaimSource",
+                    "name": "source",
+                    "type": "uint8"
+                  },
+                  {
+                    "internalType": "bytes32",
+                    "name": "origin",
+                    "type": "bytes32"
+                  },
+                  {
+                    "internalType": "bytes32",
+                    "name": "request",
+                    "type": "bytes32"
+                  },
+                  {
+                    "internalType": "bytes32",
+                    "name": "output",
+                    "type": "bytes32"
+                  },
+                  {
+                    "internalType": "bytes32",
+                    "name": "nonce",
+                    "type": "bytes32"
+                  },
+                  {
+                    "internalType": "enum Outcome",
+                    "name": "outcome",
+                    "type": "uint8"
+                  }
+                ],
+                "internalType": "struct PublicReceipt",
+                "name": "receipt",
+                "type": "tuple"
+              },
+              {
+                "internalType": "bytes32",
+                "name": "privateHash",
+                "type": "bytes32"
+              },
+              {
+                "internalType": "uint64",
+                "name": "index",
+                "type": "uint64"
+              },
+              {
+                "internalType": "uint64",
+                "name": "size",
+                "type": "uint64"
+              },
+              {
+                "internalType": "bytes32[]",
+                "name": "logPath",
+                "type": "bytes32[]"
+              },
+              {
+                "internalType": "BatchId",
+                "name": "batch",
+                "type": "uint64"
+              },
+              {
+                "internalType": "uint64",
+                "name": "batchIndex",
+                "type": "uint64"
+              },
+              {
+                "internalType": "uint64",
+                "name": "batchSize",
+                "type": "uint64"
+              },
+              {
+                "internalType": "bytes32[]",
+                "name": "batchPath",
+                "type": "bytes32[]"
+              }
+            ],
+            "internalType": "struct SettledProof",
+            "name": "proof",
+            "type": "tuple"
+          }
+        ],
+        "internalType": "struct SettledValidator.Work[]",
+        "name": "works",
+        "type": "tuple[]"
+      }
+    ],
+    "name": "publish",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "uint256",
+        "name": "agentId",
+        "type": "uint256"
+      },
+      {
+        "internalType": "LeafHash",
+        "name": "leaf",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "salt",
+        "type": "bytes32"
+      }
+    ],
+    "name": "requestHashOf",
+    "outputs": [
+      {
+        "internalType": "bytes32",
+        "name": "",
+        "type": "bytes32"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  }
+] as const
+
+export const iValidationRegistryAbi = [
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "address",
+        "name": "validatorAddress",
+        "type": "address"
+      },
+      {
+        "indexed": true,
+        "internalType": "uint256",
+        "name": "agentId",
+        "type": "uint256"
+      },
+      {
+        "indexed": false,
+        "internalType": "string",
+        "name": "requestURI",
+        "type": "string"
+      },
+      {
+        "indexed": true,
+        "internalType": "bytes32",
+        "name": "requestHash",
+        "type": "bytes32"
+      }
+    ],
+    "name": "ValidationRequest",
+    "type": "event"
+  },
+  {
+    "anonymous": false,
+    "inputs": [
+      {
+        "indexed": true,
+        "internalType": "address",
+        "name": "validatorAddress",
+        "type": "address"
+      },
+      {
+        "indexed": true,
+        "internalType": "uint256",
+        "name": "agentId",
+        "type": "uint256"
+      },
+      {
+        "indexed": true,
+        "internalType": "bytes32",
+        "name": "requestHash",
+        "type": "bytes32"
+      },
+      {
+        "indexed": false,
+        "internalType": "uint8",
+        "name": "response",
+        "type": "uint8"
+      },
+      {
+        "indexed": false,
+        "internalType": "string",
+        "name": "responseURI",
+        "type": "string"
+      },
+      {
+        "indexed": false,
+        "internalType": "bytes32",
+        "name": "responseHash",
+        "type": "bytes32"
+      },
+      {
+        "indexed": false,
+        "internalType": "string",
+        "name": "tag",
+        "type": "string"
+      }
+    ],
+    "name": "ValidationResponse",
+    "type": "event"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "bytes32",
+        "name": "requestHash",
+        "type": "bytes32"
+      }
+    ],
+    "name": "getValidationStatus",
+    "outputs": [
+      {
+        "internalType": "address",
+        "name": "validatorAddress",
+        "type": "address"
+      },
+      {
+        "internalType": "uint256",
+        "name": "agentId",
+        "type": "uint256"
+      },
+      {
+        "internalType": "uint8",
+        "name": "response",
+        "type": "uint8"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "responseHash",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "string",
+        "name": "tag",
+        "type": "string"
+      },
+      {
+        "internalType": "uint256",
+        "name": "lastUpdate",
+        "type": "uint256"
+      }
+    ],
+    "stateMutability": "view",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "address",
+        "name": "validatorAddress",
+        "type": "address"
+      },
+      {
+        "internalType": "uint256",
+        "name": "agentId",
+        "type": "uint256"
+      },
+      {
+        "internalType": "string",
+        "name": "requestURI",
+        "type": "string"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "requestHash",
+        "type": "bytes32"
+      }
+    ],
+    "name": "validationRequest",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  },
+  {
+    "inputs": [
+      {
+        "internalType": "bytes32",
+        "name": "requestHash",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "uint8",
+        "name": "response",
+        "type": "uint8"
+      },
+      {
+        "internalType": "string",
+        "name": "responseURI",
+        "type": "string"
+      },
+      {
+        "internalType": "bytes32",
+        "name": "responseHash",
+        "type": "bytes32"
+      },
+      {
+        "internalType": "string",
+        "name": "tag",
+        "type": "string"
+      }
+    ],
+    "name": "validationResponse",
+    "outputs": [],
+    "stateMutability": "nonpayable",
+    "type": "function"
+  }
+] as const
+
 export const testOPGAbi = [
   {
     "inputs": [],
