@@ -51,8 +51,10 @@ export class Sender {
   }
 }
 
+/** Tries again like an agent: while bodies are made up here, the server closes the connection that was idle for so long. */
 export async function deliver(url: string, body: string): Promise<void> {
-  const response = await fetch(url, { method: 'POST', body })
+  const send = () => fetch(url, { method: 'POST', body })
+  const response = await send().catch(send)
   if (!response.ok) throw new Error(`expected 200, got ${response.status}: ${await response.text()}`)
   await response.body?.cancel()
 }
