@@ -1,12 +1,11 @@
 /** What the commands of owners share: the chain they speak about, and what is sent at once or handed to a multisig's owners. @module */
 import { writeFileSync } from 'node:fs'
-import { BaseError, createPublicClient, http, type PublicClient } from 'viem'
-import { type Deployment, readDeployment } from '#chain/deployment.ts'
+import { BaseError } from 'viem'
 import type { PreparedCall } from '#chain/timelock.ts'
-import { fromChain } from '#chain/vaultErrors.ts'
 import { sendCall } from '#chain/vaultSigner.ts'
 import { openSigner, readKeyFile } from './account.ts'
-import { required, UsageError, urlOf } from './command.ts'
+import { UsageError } from './command.ts'
+import { type DeployedNetwork, type DeployedValues, openDeployed } from './deployedNetwork.ts'
 import { batchOf } from './multisigBatch.ts'
 
 /** For `readArguments`. */
@@ -22,36 +21,25 @@ export const OWNER_USAGE = `  --deployment FILE    what sealpath deploy wrote   
   --key-file FILE      send it from this account, 0x hex
   --out FILE           write it as a file for a multisig's owners: Safe's Transaction Builder imports it`
 
-export type OwnerValues = {
-  readonly deployment?: string | undefined
-  readonly rpc?: string | undefined
+export type OwnerValues = DeployedValues & {
   readonly 'key-file'?: string | undefined
   readonly out?: string | undefined
 }
 
-export type Scene = { readonly client: PublicClient; readonly deployment: Deployment; readonly rpcUrl: string }
-
 /** What shall be sent, what for, and what comes after it. */
 export type OwnerRequest = { readonly calls: readonly PreparedCall[]; readonly what: string; readonly next: string }
 
-/** Throws `UsageError`, and an error when the endpoint serves another chain. */
-export async function openScene(values: OwnerValues): Promise<Scene> {
+/** Throws `UsageError`, `VaultError` (`CHAIN_FAILED`), and an error for an endpoint of another chain. */
+export async function openOwnerNetwork(values: OwnerValues): Promise<DeployedNetwork> {
   if (values['key-file'] !== undefined && values.out !== undefined) {
     throw new UsageError('give --key-file or --out, not both')
   }
-  const deployment = readDeployment(required(values.deployment, '--deployment', 'SEALPATH_DEPLOYMENT'))
-  const rpcUrl = urlOf(required(values.rpc, '--rpc', 'SEALPATH_RPC'), '--rpc')
-  const client = createPublicClient({ transport: http(rpcUrl), pollingInterval: 500, cacheTime: 0 }) as PublicClient
-  const chainId = await fromChain(client.getChainId())
-  if (chainId !== deployment.chainId) {
-    throw new Error(`the endpoint serves chain ${chainId}, the deployment is on chain ${deployment.chainId}`)
-  }
-  return { client, deployment, rpcUrl }
+  return openDeployed(values)
 }
 
 /** Sends what was prepared with `--key-file`, writes it to `--out`, or prints it. */
 export async function hand(
-  { client, deployment, rpcUrl }: Scene,
+  { client, deployment, rpcUrl }: DeployedNetwork,
   { calls, what, next }: OwnerRequest,
   { 'key-file': keyFile, out }: OwnerValues,
 ): Promise<number> {

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { createPublicClient, http, type PublicClient } from 'viem'
-import { type Deployment, readDeployment } from '#chain/deployment.ts'
+import type { Deployment } from '#chain/deployment.ts'
 import { openVault, type VaultAccess } from '#chain/vault.ts'
 import { toJson } from '#protocol/wire/json.ts'
 import { auditLines, drawProgress } from '../audit/auditReport.ts'
@@ -10,6 +10,7 @@ import { AuditStateError, openStateFile } from '../audit/auditState.ts'
 import { openLeafSource } from '../audit/leafSource.ts'
 import { runAudit } from '../audit/runAudit.ts'
 import { addressOf, type Command, readArguments, required, UsageError, urlOf } from '../command.ts'
+import { readDeploymentFile } from '../deployedNetwork.ts'
 
 export const audit: Command = {
   name: 'audit',
@@ -82,14 +83,8 @@ function contractsOf(values: ContractValues): Contracts {
     return { registry: addressOf(values.registry, '--registry'), fromBlock: BigInt(fromBlock) }
   }
   if (values['from-block'] !== undefined) throw new UsageError('--from-block goes with --registry')
-  const path = required(values.deployment, '--deployment', 'SEALPATH_DEPLOYMENT')
-  try {
-    const deployment = readDeployment(path)
-    return { registry: deployment.registry, fromBlock: deployment.fromBlock, deployment }
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : 'unknown'
-    throw new UsageError(`cannot read the deployment file ${path}: ${reason}`, { cause })
-  }
+  const deployment = readDeploymentFile(required(values.deployment, '--deployment', 'SEALPATH_DEPLOYMENT'))
+  return { registry: deployment.registry, fromBlock: deployment.fromBlock, deployment }
 }
 
 /** Finds the contracts from the registry. Throws an error when the deployment file says something else. */

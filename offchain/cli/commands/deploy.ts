@@ -3,10 +3,10 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { createPublicClient, http, type PublicClient } from 'viem'
-import { readDeployment } from '#chain/deployment.ts'
 import { checkDeployment } from '#chain/deploymentCheck.ts'
 import { fromChain } from '#chain/vaultErrors.ts'
 import { addressOf, type Command, readArguments, required, UsageError, urlOf } from '../command.ts'
+import { readDeploymentFile } from '../deployedNetwork.ts'
 
 export const deploy: Command = {
   name: 'deploy',
@@ -83,7 +83,7 @@ async function check(values: {
   readonly proposer?: string | undefined
   readonly guardian?: string | undefined
 }): Promise<number> {
-  const deployment = readDeployment(required(values.deployment, '--deployment', 'SEALPATH_DEPLOYMENT'))
+  const deployment = readDeploymentFile(required(values.deployment, '--deployment', 'SEALPATH_DEPLOYMENT'))
   const rpcUrl = urlOf(required(values.rpc, '--rpc', 'SEALPATH_RPC'), '--rpc')
   const client = createPublicClient({ transport: http(rpcUrl), cacheTime: 0 }) as PublicClient
   const { proposer, guardian } = values

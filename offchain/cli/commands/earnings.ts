@@ -1,7 +1,8 @@
 /** `sealpath earnings`: what an operator's enclaves have earned, and bringing it home. @module */
 import { encodeFunctionData, getAddress } from 'viem'
-import { idleUnits, type OperatorEarnings, type PayoutCall, planPayouts, readEarnings } from '#chain/earnings.ts'
+import { type OperatorEarnings, readEarnings } from '#chain/earnings.ts'
 import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
+import { type PayoutDone, payOut } from '#chain/payouts.ts'
 import { formatTime } from '#chain/vaultErrors.ts'
 import { sendCall } from '#chain/vaultSigner.ts'
 import { formatOpg, parseOpg } from '#protocol/credits/amounts.ts'
@@ -48,21 +49,17 @@ async function show(args: string[]): Promise<number> {
   return 0
 }
 
-/** After a thaw that takes no time, as on local chains, its money is there to be drawn at once; no third round has anything left. */
-const ROUNDS_MAX = 3
-
 async function withdraw(args: string[]): Promise<number> {
   const { values } = readArguments({ args, options: { ...OPERATOR_OPTIONS, minimum: { type: 'string' } } })
   const unitsMin = minimumOf(values.minimum)
   const access = await openOperator(values)
   const signer = requireSender(access)
-  const isSettler = signer.address.toLowerCase() === access.operator.toLowerCase()
-  for (let round = 0; round < ROUNDS_MAX; round++) {
-    const calls = planPayouts(access.deployment, await readOf(access), { unitsMin, isSettler })
-    if (calls.length === 0) break
-    for (const call of calls) say(`${describe(call)}, transaction ${await sendCall(access.client, signer, call)}`)
+  const { client, deployment, operator } = access
+  for await (const done of payOut({ client, ...deployment }, { operator, signer, unitsMin })) {
+    say(`${describe(done)}, transaction ${done.transaction}`)
   }
   const left = await readOf(access)
+  const isSettler = signer.address.toLowerCase() === operator.toLowerCase()
   const thaws = [...left.enclaves.map(({ payout }) => payout), ...(isSettler ? [left.settler.payout] : [])].filter(
     ({ thawing }) => thawing > 0n,
   )
@@ -93,7 +90,7 @@ function minimumOf(text: string | undefined): bigint {
   return units
 }
 
-function describe({ kind, enclave, units }: PayoutCall): string {
+function describe({ kind, enclave, units }: PayoutDone): string {
   switch (kind) {
     case 'thaw':
       return `thawing ${formatOpg(units)} that ${enclave} earned`
@@ -117,15 +114,14 @@ function report({ operator, bond, bondNeeded, enclaves, settler, now }: Operator
     lines.push(`settling earned ${formatOpg(settler.earned)}, drawn ${formatOpg(settler.payout.drawn)}`)
   }
   if (enclaves.length === 0) lines.push('no enclave was ever registered for this operator')
-  for (const entry of enclaves) {
-    const { enclave, role, state, endsAt, earned, cleared, payout } = entry
+  for (const { enclave, role, state, endsAt, earned, cleared, payout, idle } of enclaves) {
     const ends = endsAt > now ? `until ${formatTime(endsAt)}` : `ended ${formatTime(endsAt)}`
     lines.push('', `${enclave}  ${role}, ${state}, ${ends}`)
     if (role === 'issuer') continue
     lines.push(`  earned ${formatOpg(earned)}, cleared by issuers ${formatOpg(cleared)}`)
     const thaws =
       payout.thawing > 0n ? `, thawing ${formatOpg(payout.thawing)} until ${formatTime(payout.readyAt)}` : ''
-    lines.push(`  drawn ${formatOpg(payout.drawn)}${thaws}, waiting to be drawn ${formatOpg(idleUnits(entry))}`)
+    lines.push(`  drawn ${formatOpg(payout.drawn)}${thaws}, waiting to be drawn ${formatOpg(idle)}`)
   }
   return `${lines.join('\n')}\n`
 }

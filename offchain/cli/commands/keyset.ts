@@ -14,7 +14,8 @@ import { type AgentStatus, AgentStatusSchema } from '#protocol/wire/agentApi.ts'
 import { type AgentKeyset, type AgentKeysets, AgentKeysetsSchema } from '#protocol/wire/handoverApi.ts'
 import { address, parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
 import { type Command, readArguments, required, UsageError, urlOf } from '../command.ts'
-import { hand, OWNER_OPTIONS, OWNER_USAGE, openScene, type Scene, withoutUrl } from '../ownerCalls.ts'
+import type { DeployedNetwork } from '../deployedNetwork.ts'
+import { hand, OWNER_OPTIONS, OWNER_USAGE, openOwnerNetwork, withoutUrl } from '../ownerCalls.ts'
 
 export const keyset: Command = {
   name: 'keyset',
@@ -43,8 +44,8 @@ Without --key-file and --out, propose and execute print the file for the multisi
         return exportKeysets(urlOf(required(values.agent, '--agent', 'SEALPATH_AGENT'), '--agent'), values.file)
       case 'propose':
       case 'execute': {
-        const scene = await openScene(values)
-        return hand(scene, await prepare(scene, action, readFile(values.file)).catch(withoutUrl), values)
+        const network = await openOwnerNetwork(values)
+        return hand(network, await prepare(network, action, readFile(values.file)).catch(withoutUrl), values)
       }
       default:
         throw new UsageError('say what to do: export, propose, execute')
@@ -88,24 +89,24 @@ function readFile(path: string): KeysetFile {
   return parseJson(KeysetFileSchema, readFileSync(path, 'utf8'), path)
 }
 
-async function prepare(scene: Scene, action: 'propose' | 'execute', file: KeysetFile) {
-  await requireIssuer(scene, file)
+async function prepare(network: DeployedNetwork, action: 'propose' | 'execute', file: KeysetFile) {
+  await requireIssuer(network, file)
   const calls = []
   const names: Hex[] = []
   let delay = 0n
   for (const made of file.keysets) {
-    if (await isOpen(scene, made.keyset)) continue
-    requireOwn(scene, file, made)
+    if (await isOpen(network, made.keyset)) continue
+    requireOwn(network, file, made)
     const { keys, keyset: _, signature: __, ...times } = made
-    const opening = openingCall(scene.deployment.vault, { keys, times, writer: file.writer })
-    const standing = await readOperation(scene.client, scene.deployment.timelock, opening)
+    const opening = openingCall(network.deployment.vault, { keys, times, writer: file.writer })
+    const standing = await readOperation(network.client, network.deployment.timelock, opening)
     delay = standing.delay
     if (action === 'propose') {
       if (standing.state !== 'unset') continue
       calls.push(standing.schedule)
     } else {
       if (standing.state === 'unset') throw new Error(`nobody has proposed the keyset ${made.keyset}`)
-      const { timestamp } = await scene.client.getBlock({ blockTag: 'pending' })
+      const { timestamp } = await network.client.getBlock({ blockTag: 'pending' })
       if (timestamp < standing.readyAt) {
         throw new Error(`the keyset ${made.keyset} waits until ${formatTime(standing.readyAt)}`)
       }
@@ -124,7 +125,7 @@ async function prepare(scene: Scene, action: 'propose' | 'execute', file: Keyset
 }
 
 /** The writer must be an active issuer: its evidence was verified on chain. */
-async function requireIssuer({ client, deployment }: Scene, { writer, vault }: KeysetFile): Promise<void> {
+async function requireIssuer({ client, deployment }: DeployedNetwork, { writer, vault }: KeysetFile): Promise<void> {
   if (vault.toLowerCase() !== deployment.vault.toLowerCase()) {
     throw new Error(`the keysets are for the vault ${vault}, and the deployment's is ${deployment.vault}`)
   }
@@ -134,7 +135,7 @@ async function requireIssuer({ client, deployment }: Scene, { writer, vault }: K
 }
 
 /** The keys make up the id, and the enclave signed the id. */
-function requireOwn({ deployment }: Scene, { writer, vault }: KeysetFile, made: AgentKeyset): void {
+function requireOwn({ deployment }: DeployedNetwork, { writer, vault }: KeysetFile, made: AgentKeyset): void {
   const { keyset: id, keys, signature, ...times } = made
   const { chainId } = deployment
   decodeKeyset({ chainId, vault }, { keyset: id, times, keys: toHex(keys) })
@@ -142,7 +143,7 @@ function requireOwn({ deployment }: Scene, { writer, vault }: KeysetFile, made: 
   throw new Error(`the issuer ${writer} did not sign the keyset ${id}: somebody changed it on its way`)
 }
 
-async function isOpen({ client, deployment }: Scene, id: Hex): Promise<boolean> {
+async function isOpen({ client, deployment }: DeployedNetwork, id: Hex): Promise<boolean> {
   const vault = { address: getAddress(deployment.vault), abi: creditVaultAbi } as const
   const { number } = await client.readContract({ ...vault, functionName: 'keysetOf', args: [id] })
   return number !== 0

@@ -19,15 +19,8 @@ import { measurementOf } from '#protocol/evidence/measurement.ts'
 import { ENCLAVE_ROLE, type EnclaveRole } from '#protocol/evidence/statement.ts'
 import { hash, hexOf, parseJson, type Schema } from '#protocol/wire/json.ts'
 import { type Command, readArguments, UsageError } from '../command.ts'
-import {
-  hand,
-  OWNER_OPTIONS,
-  OWNER_USAGE,
-  type OwnerRequest,
-  openScene,
-  type Scene,
-  withoutUrl,
-} from '../ownerCalls.ts'
+import type { DeployedNetwork } from '../deployedNetwork.ts'
+import { hand, OWNER_OPTIONS, OWNER_USAGE, type OwnerRequest, openOwnerNetwork, withoutUrl } from '../ownerCalls.ts'
 
 export const measurement: Command = {
   name: 'measurement',
@@ -64,10 +57,10 @@ The proposer proposes and takes back, the timelock waits, anyone executes; the g
     })
     if (!isAction(action)) throw new UsageError(`say one of ${ACTIONS.join(', ')}`)
     if (values.operation !== undefined && action !== 'cancel') throw new UsageError('--operation goes with cancel')
-    const scene = await openScene(values)
+    const network = await openOwnerNetwork(values)
     const subject = readSubject(values)
-    if (action === 'show') return fromChain(show(scene, subject))
-    return hand(scene, await prepare(scene, action, subject, values.operation).catch(withoutUrl), values)
+    if (action === 'show') return fromChain(show(network, subject))
+    return hand(network, await prepare(network, action, subject, values.operation).catch(withoutUrl), values)
   },
 }
 
@@ -120,12 +113,12 @@ function needSubject(subject: Subject | undefined): Subject {
 }
 
 async function prepare(
-  scene: Scene,
+  network: DeployedNetwork,
   action: Exclude<Action, 'show'>,
   given: Subject | undefined,
   operation: string | undefined,
 ): Promise<OwnerRequest> {
-  const { timelock, registry } = scene.deployment
+  const { timelock, registry } = network.deployment
   if (operation !== undefined) {
     if (!/^0x[0-9a-f]{64}$/i.test(operation)) throw new UsageError('--operation is 0x and 64 hex digits')
     const id = operation.toLowerCase() as Hex
@@ -133,11 +126,11 @@ async function prepare(
   }
   const subject = needSubject(given)
   const name = `${subject.roleName} measurement ${subject.measurement}`
-  if (action === 'revoke') return prepareRevocation(scene, subject, name)
-  if (action === 'invalidate') return prepareInvalidation(scene, subject, name)
-  const standing = await readOperation(scene.client, timelock, approvalCall(registry, subject))
+  if (action === 'revoke') return prepareRevocation(network, subject, name)
+  if (action === 'invalidate') return prepareInvalidation(network, subject, name)
+  const standing = await readOperation(network.client, timelock, approvalCall(registry, subject))
   const { state, readyAt, delay, schedule, execute, cancel } = standing
-  const isApproved = await readApproval(scene, subject)
+  const isApproved = await readApproval(network, subject)
   if (action === 'cancel') {
     if (state === 'unset') throw new Error(`nobody has proposed ${name}`)
     return { calls: [cancel], what: `take back the proposal of ${name}`, next: 'It is gone.' }
@@ -149,18 +142,18 @@ async function prepare(
     return { calls: [schedule], what: `propose ${name}`, next }
   }
   if (state === 'unset') throw new Error(`nobody has proposed ${name}`)
-  const { timestamp } = await scene.client.getBlock()
+  const { timestamp } = await network.client.getBlock()
   if (timestamp < readyAt) throw new Error(`${name} waits until ${timeOf(readyAt)}`)
   return { calls: [execute], what: `approve ${name}`, next: 'Enclaves with it can register.' }
 }
 
-async function prepareRevocation(scene: Scene, subject: Subject, name: string): Promise<OwnerRequest> {
-  const { registry, timelock } = scene.deployment
-  const { id, state } = await readOperation(scene.client, timelock, approvalCall(registry, subject))
+async function prepareRevocation(network: DeployedNetwork, subject: Subject, name: string): Promise<OwnerRequest> {
+  const { registry, timelock } = network.deployment
+  const { id, state } = await readOperation(network.client, timelock, approvalCall(registry, subject))
   // What was proposed and waits would approve it again, and anyone could execute it.
   const trap =
     state === 'unset' ? '' : ` The proposal ${id} would approve it again: have the proposer take it back (cancel).`
-  if (!(await readApproval(scene, subject)) && state === 'unset') throw new Error(`${name} is not approved`)
+  if (!(await readApproval(network, subject)) && state === 'unset') throw new Error(`${name} is not approved`)
   return {
     calls: [revocationCall(registry, subject)],
     what: `revoke ${name}`,
@@ -168,10 +161,10 @@ async function prepareRevocation(scene: Scene, subject: Subject, name: string): 
   }
 }
 
-async function prepareInvalidation(scene: Scene, subject: Subject, name: string): Promise<OwnerRequest> {
-  const { registry } = scene.deployment
-  if (await readApproval(scene, subject)) throw new Error(`${name} is approved: the guardian has to revoke it first`)
-  const live = await readLiveEnclaves(scene.client, registry, subject.role)
+async function prepareInvalidation(network: DeployedNetwork, subject: Subject, name: string): Promise<OwnerRequest> {
+  const { registry } = network.deployment
+  if (await readApproval(network, subject)) throw new Error(`${name} is approved: the guardian has to revoke it first`)
+  const live = await readLiveEnclaves(network.client, registry, subject.role)
   const ended = live.filter(({ measurement: runs }) => runs.toLowerCase() === subject.measurement)
   if (ended.length === 0) throw new Error(`no live enclave runs ${name}`)
   return {
@@ -181,7 +174,10 @@ async function prepareInvalidation(scene: Scene, subject: Subject, name: string)
   }
 }
 
-function readApproval({ client, deployment }: Scene, { role, measurement: value }: Subject): Promise<boolean> {
+function readApproval(
+  { client, deployment }: DeployedNetwork,
+  { role, measurement: value }: Subject,
+): Promise<boolean> {
   const args = [role, value] as const
   return client.readContract({
     address: deployment.registry,
@@ -191,10 +187,10 @@ function readApproval({ client, deployment }: Scene, { role, measurement: value 
   })
 }
 
-async function show(scene: Scene, subject: Subject | undefined): Promise<number> {
-  const { client, deployment } = scene
+async function show(network: DeployedNetwork, subject: Subject | undefined): Promise<number> {
+  const { client, deployment } = network
   if (subject !== undefined) {
-    const isApproved = await readApproval(scene, subject)
+    const isApproved = await readApproval(network, subject)
     const live = await readLiveEnclaves(client, deployment.registry, subject.role)
     const running = live.filter(({ measurement: runs }) => runs.toLowerCase() === subject.measurement)
     const standing = isApproved ? 'approved' : 'not approved'
