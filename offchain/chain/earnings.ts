@@ -1,16 +1,14 @@
 /**
- * What an operator's enclaves have earned, what of it is drawn, and the bonds behind them; and the calls that bring all of it home. Whoever sends
- * those calls, the money goes to the operator. Amounts in units, times in seconds since the epoch.
+ * What an operator's enclaves have earned, what of it is drawn, and the bonds behind them. Amounts in units, times in seconds since the epoch.
  * @module
  */
-import { encodeFunctionData, getAbiItem, getAddress, type PublicClient } from 'viem'
+import { getAbiItem, getAddress, type PublicClient } from 'viem'
 import type { Hex } from '#protocol/bytes.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
 import { enclaveRegistryAbi, receiptSettlementAbi } from './generated/abis.ts'
 import { ENCLAVE_STATES, type EnclaveState } from './registry.ts'
 import { fromChain } from './vaultErrors.ts'
 import { readLogs } from './vaultLogs.ts'
-import type { ChainCall } from './vaultSigner.ts'
 
 export type EarningsAccess = {
   readonly client: PublicClient
@@ -36,6 +34,8 @@ export type EnclaveEarnings = {
   /** The operator's own part of what was credited, and what became of it. */
   readonly share: bigint
   readonly payout: Payout
+  /** What neither was drawn nor thaws, see `idleUnits`. */
+  readonly idle: bigint
 }
 
 export type OperatorEarnings = {
@@ -48,13 +48,11 @@ export type OperatorEarnings = {
   /** In the order they were registered. */
   readonly enclaves: readonly EnclaveEarnings[]
   /** Fees for settling: what the same account earned by sending batches. */
-  readonly settler: { readonly earned: bigint; readonly payout: Payout }
+  readonly settler: { readonly earned: bigint; readonly payout: Payout; readonly idle: bigint }
 }
 
 /** Enclaves asked about at once. */
 const AT_ONCE = 16
-/** Twin of BOND_PERIOD in OperatorBonds.sol. */
-const BOND_SECONDS = 14 * 86_400
 const REGISTERED = getAbiItem({ abi: enclaveRegistryAbi, name: 'EnclaveRegistered' })
 
 /** Everything of one operator, as of one block. Throws `VaultError` (`CHAIN_FAILED`). */
@@ -64,10 +62,11 @@ export async function readEarnings(access: EarningsAccess, operator: Hex): Promi
   const registry = { address: access.registry, abi: enclaveRegistryAbi, blockNumber: block.number } as const
   const settlement = { address: access.settlement, abi: receiptSettlementAbi, blockNumber: block.number } as const
   const account = getAddress(operator)
-  const [bond, gateway, issuer, earned, settler, registered] = await Promise.all([
+  const [bond, gateway, issuer, bondSeconds, earned, settler, registered] = await Promise.all([
     fromChain(client.readContract({ ...registry, functionName: 'bondOf', args: [account] })),
     fromChain(client.readContract({ ...registry, functionName: 'GATEWAY_BOND' })),
     fromChain(client.readContract({ ...registry, functionName: 'ISSUER_BOND' })),
+    fromChain(client.readContract({ ...registry, functionName: 'BOND_PERIOD' })),
     fromChain(client.readContract({ ...settlement, functionName: 'settlerEarned', args: [account] })),
     fromChain(client.readContract({ ...settlement, functionName: 'settlerPayoutOf', args: [account] })),
     readLogs(access, (range) =>
@@ -87,7 +86,8 @@ export async function readEarnings(access: EarningsAccess, operator: Hex): Promi
   const enclaves: EnclaveEarnings[] = []
   for (let from = 0; from < ids.length; from += AT_ONCE) {
     const page = ids.slice(from, from + AT_ONCE)
-    enclaves.push(...(await Promise.all(page.map((enclave) => readEnclave(access, enclave, block.number)))))
+    const reads = page.map((enclave) => readEnclave(access, enclave, { blockNumber: block.number, bondSeconds }))
+    enclaves.push(...(await Promise.all(reads)))
   }
   return {
     operator,
@@ -95,14 +95,14 @@ export async function readEarnings(access: EarningsAccess, operator: Hex): Promi
     bond: { deposited: bond.deposited, locked: bond.locked },
     bondNeeded: { gateway, issuer },
     enclaves,
-    settler: { earned, payout: settler },
+    settler: { earned, payout: settler, idle: earned - settler.drawn - settler.thawing },
   }
 }
 
 async function readEnclave(
   { client, registry, settlement }: EarningsAccess,
   enclave: Hex,
-  blockNumber: bigint,
+  { blockNumber, bondSeconds }: { readonly blockNumber: bigint; readonly bondSeconds: number },
 ): Promise<EnclaveEarnings> {
   const args = [getAddress(enclave)] as const
   const registered = { address: registry, abi: enclaveRegistryAbi, blockNumber, args } as const
@@ -114,76 +114,20 @@ async function readEnclave(
     fromChain(client.readContract({ ...settled, functionName: 'operatorShareOf' })),
     fromChain(client.readContract({ ...settled, functionName: 'operatorPayoutOf' })),
   ])
+  const { earned, cleared, credited } = account
   return {
     enclave: enclave.toLowerCase() as Hex,
     role: entry.role === ENCLAVE_ROLE.issuer ? 'issuer' : 'gateway',
     state: ENCLAVE_STATES[state] ?? 'none',
     endsAt: entry.endsAt,
-    bondFreeAt: entry.isBonded ? entry.endsAt + BOND_SECONDS : undefined,
-    earned: account.earned,
-    cleared: account.cleared,
-    credited: account.credited,
+    bondFreeAt: entry.isBonded ? entry.endsAt + bondSeconds : undefined,
+    earned,
+    cleared,
+    credited,
     share,
     payout,
+    idle: idleUnits({ earned, cleared, credited, share, payout }),
   }
-}
-
-/** A call that moves money one step towards its owner. */
-export type PayoutCall = ChainCall & {
-  readonly kind: 'thaw' | 'withdraw' | 'release-bond' | 'thaw-settler' | 'withdraw-settler'
-  /** Absent for a settler's fees. */
-  readonly enclave?: Hex
-  /** Units that it moves at least: a thaw may credit more. */
-  readonly units: bigint
-}
-
-/**
- * What can be done now: draw what has thawed, start the thaw of what lies there, if it is `unitsMin` or more, release bonds of enclaves that ended
- * long enough ago. A settler's fees only if `isSettler`: they go to whoever sends the call.
- */
-export function planPayouts(
-  { registry, settlement }: Pick<EarningsAccess, 'registry' | 'settlement'>,
-  { enclaves, settler, bondNeeded, now }: OperatorEarnings,
-  options: { readonly unitsMin: bigint; readonly isSettler: boolean },
-): PayoutCall[] {
-  const settle = (functionName: 'thaw' | 'withdraw', enclave: Hex) =>
-    encodeFunctionData({ abi: receiptSettlementAbi, functionName, args: [getAddress(enclave)] })
-  const calls: PayoutCall[] = []
-  for (const { enclave, role, state, bondFreeAt, payout, ...account } of enclaves) {
-    if (state !== 'compromised') {
-      const idle = idleUnits({ ...account, payout })
-      if (payout.thawing > 0n && payout.readyAt <= now) {
-        calls.push({
-          kind: 'withdraw',
-          enclave,
-          units: payout.thawing,
-          to: settlement,
-          data: settle('withdraw', enclave),
-        })
-      } else if (payout.thawing === 0n && idle > 0n && idle >= options.unitsMin) {
-        calls.push({ kind: 'thaw', enclave, units: idle, to: settlement, data: settle('thaw', enclave) })
-      }
-    }
-    if (bondFreeAt !== undefined && bondFreeAt <= now) {
-      const data = encodeFunctionData({
-        abi: enclaveRegistryAbi,
-        functionName: 'releaseBond',
-        args: [getAddress(enclave)],
-      })
-      calls.push({ kind: 'release-bond', enclave, units: bondNeeded[role], to: registry, data })
-    }
-  }
-  if (!options.isSettler) return calls
-  const { payout } = settler
-  const idle = settler.earned - payout.drawn
-  const settlerCall = (functionName: 'thawSettler' | 'withdrawSettler') =>
-    ({ to: settlement, data: encodeFunctionData({ abi: receiptSettlementAbi, functionName }) }) as const
-  if (payout.thawing > 0n && payout.readyAt <= now) {
-    calls.push({ kind: 'withdraw-settler', units: payout.thawing, ...settlerCall('withdrawSettler') })
-  } else if (payout.thawing === 0n && idle > 0n && idle >= options.unitsMin) {
-    calls.push({ kind: 'thaw-settler', units: idle, ...settlerCall('thawSettler') })
-  }
-  return calls
 }
 
 /**

@@ -3,8 +3,8 @@
  * readings it goes on by the monotonic clock, and it never goes back.
  * @module
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { errorFields, type Logger } from '#node/log.ts'
+import { pause } from '#node/rounds.ts'
 import type { ChainReader } from './chain.ts'
 
 export type ChainClock = {
@@ -26,9 +26,7 @@ export async function openChainClock(
   const closing = new AbortController()
   const loop = (async () => {
     while (!closing.signal.aborted) {
-      await sleep(pollMs, undefined, { signal: closing.signal }).catch(() => {
-        // Closing ends the pause.
-      })
+      await pause(pollMs, closing.signal)
       if (closing.signal.aborted) return
       try {
         const read = await chain.time()

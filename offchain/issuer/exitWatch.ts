@@ -3,8 +3,8 @@
  * cancels the exit within its window.
  * @module
  */
-import { setTimeout as sleep } from 'node:timers/promises'
-import { errorFields, type Logger } from '#node/log.ts'
+import type { Logger } from '#node/log.ts'
+import { startRounds } from '#node/rounds.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import type { ChainReader } from './chain.ts'
 
@@ -22,32 +22,20 @@ const STALE_POLLS = 10
 /** Reads exits from block `from` on, again and again. */
 export function watchExits(chain: ChainReader, from: bigint, pollMs: number, log: Logger): ExitWatch {
   const exiting = new Set<Hex>()
-  const closing = new AbortController()
   let next = from
   let readAt = Number.NEGATIVE_INFINITY
-  const loop = (async () => {
-    while (!closing.signal.aborted) {
-      try {
-        const opened = await chain.openedExits(next)
-        for (const credit of opened.credits) exiting.add(credit)
-        next = opened.next
-        readAt = performance.now()
-      } catch (error) {
-        log.warn('exits cannot be read', errorFields(error))
-      }
-      await sleep(pollMs, undefined, { signal: closing.signal }).catch(() => {
-        // Closing ends the pause.
-      })
-    }
-  })()
+  const read = async (): Promise<void> => {
+    const opened = await chain.openedExits(next)
+    for (const credit of opened.credits) exiting.add(credit)
+    next = opened.next
+    readAt = performance.now()
+  }
+  const rounds = startRounds(read, { pollMs, log, name: 'reading exits' })
   return {
     isExiting: (credit) => exiting.has(credit),
     get isCurrent() {
       return performance.now() - readAt < STALE_POLLS * pollMs
     },
-    async close() {
-      closing.abort()
-      await loop
-    },
+    close: () => rounds.close(),
   }
 }

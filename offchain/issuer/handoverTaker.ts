@@ -4,10 +4,10 @@
  * may be dead then. Nothing of it is written down.
  * @module
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { AttesterConfig, EnclaveChain } from '#node/enclave/config.ts'
 import type { Enclave } from '#node/enclave/enclave.ts'
 import { errorFields, type Logger } from '#node/log.ts'
+import { pause } from '#node/rounds.ts'
 import { callSealed } from '#node/sealing/sealedCall.ts'
 import { decodeUtf8, encodeUtf8, type Hex, toBase64, toHex } from '#protocol/bytes.ts'
 import { CreditError } from '#protocol/credits/creditError.ts'
@@ -117,9 +117,7 @@ export class HandoverTaker {
       await Promise.all(asked.map((url) => this.#ask(url)))
       // What a first answer brought shall be of use at once.
       if (asked.length > 0) await this.#readWriters()
-      await sleep(timing.pollMs, undefined, { signal: this.#closing.signal }).catch(() => {
-        // Closing ends the pause.
-      })
+      await pause(timing.pollMs, this.#closing.signal)
     }
   }
 

@@ -3,9 +3,9 @@
  * Until all that is done only exits are left; what fails for a passing reason is tried again.
  * @module
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '#node/appError.ts'
 import { errorFields, type Logger } from '#node/log.ts'
+import { pause } from '#node/rounds.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import type { CompactSignature, SettlementDomain } from '#protocol/receipt/head.ts'
 import type { SignedSuccession } from '#protocol/wire/handoverApi.ts'
@@ -237,8 +237,6 @@ export class IssuerLife {
   }
 
   async #pause(): Promise<void> {
-    await sleep(this.#options.timing.retryMs, undefined, { signal: this.#closing.signal }).catch(() => {
-      // Closing ends the pause.
-    })
+    await pause(this.#options.timing.retryMs, this.#closing.signal)
   }
 }

@@ -11,8 +11,8 @@
  * name is at its end. All times come from this machine's monotonic clock.
  * @module
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { errorFields, type Logger } from '#node/log.ts'
+import { pause } from '#node/rounds.ts'
 import { type Hex, joinBytes } from '#protocol/bytes.ts'
 import type { CompactSignature } from '#protocol/receipt/head.ts'
 import type { ChainReader } from './chain.ts'
@@ -169,9 +169,7 @@ export class KeysetStanding {
       }
       // Whoever waits to be named looks more often.
       const pauseMs = this.#openedAt === undefined ? Math.min(leaseMs / 4, WAITING_MS) : leaseMs / 4
-      await sleep(pauseMs, undefined, { signal: this.#closing.signal }).catch(() => {
-        // Closing ends the pause.
-      })
+      await pause(pauseMs, this.#closing.signal)
     }
     if (this.#ended !== undefined) log.warn('exit only', { keyset, reason: this.#ended })
   }

@@ -4,8 +4,8 @@
  * What q of n witnesses hold cannot be taken back unnoticed: a successor asks so many of them that at least one is among the q.
  * @module
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { errorFields, type Logger } from '#node/log.ts'
+import { pause } from '#node/rounds.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
 import { DELIVERY_LEAVES_MAX } from '#protocol/wire/aggregatorApi.ts'
 import type { Delivered, Witness } from './witness.ts'
@@ -114,8 +114,6 @@ export class Witnessing {
 
   async #pause(failures: number): Promise<void> {
     const ms = (this.#options.retryMs ?? RETRY_MS) * Math.min(2 ** (failures - 1), 16)
-    await sleep(ms, undefined, { signal: this.#closing.signal }).catch(() => {
-      // Closing ends the pause.
-    })
+    await pause(ms, this.#closing.signal)
   }
 }

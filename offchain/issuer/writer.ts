@@ -14,8 +14,8 @@
  * @module
  */
 import { strict as assert } from 'node:assert'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { errorFields, type Logger } from '#node/log.ts'
+import { pause } from '#node/rounds.ts'
 import { signDigest } from '#node/signatures.ts'
 import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { appendLeaf, EMPTY_EDGE, type LogEdge, rootOfEdge } from '#protocol/log/edge.ts'
@@ -217,9 +217,7 @@ export class Writer {
   async #keepDistance(): Promise<void> {
     const ms = this.#roundBegun + (this.#options.roundMs ?? ROUND_MS) - performance.now()
     if (ms > 0) {
-      await sleep(ms, undefined, { signal: this.#closing.signal }).catch(() => {
-        // Closing ends the pause.
-      })
+      await pause(ms, this.#closing.signal)
     }
     this.#roundBegun = performance.now()
   }
@@ -237,9 +235,7 @@ export class Writer {
           return false
         }
         const ms = (this.#options.retryMs ?? RETRY_MS) * Math.min(2 ** (failures - 1), 16)
-        await sleep(ms, undefined, { signal: this.#closing.signal }).catch(() => {
-          // Closing ends the pause.
-        })
+        await pause(ms, this.#closing.signal)
         if (this.#closing.signal.aborted) return false
       }
     }

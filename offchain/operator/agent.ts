@@ -4,9 +4,9 @@
  * vault when the issuer takes another's place. None of it is in the way of an answer: an absent chain or aggregator only makes the outbox grow.
  * @module
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '#node/appError.ts'
 import { errorFields, type Logger } from '#node/log.ts'
+import { pause } from '#node/rounds.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { DELIVERY_LEAVES_MAX } from '#protocol/wire/aggregatorApi.ts'
 import { readCleared } from './cleared.ts'
@@ -269,9 +269,7 @@ export class OperatorAgent {
         }
         pauseMs = Math.min(2 * pauseMs, BACKOFF_MAX_MS)
       }
-      await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => {
-        // The only way to fail is the stop, which the loop's condition sees.
-      })
+      await pause(pauseMs, this.#stop.signal)
     }
   }
 }

@@ -3,13 +3,14 @@
  * free. Nothing is kept: every round reads the chain, so that a restart misses nothing and does nothing twice.
  * @module
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Account, Chain, PublicClient, Transport, WalletClient } from 'viem'
-import { type OperatorEarnings, type PayoutCall, planPayouts, readEarnings } from '#chain/earnings.ts'
+import { type EarningsAccess, type OperatorEarnings, readEarnings } from '#chain/earnings.ts'
 import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
+import { type PayoutDone, payOut } from '#chain/payouts.ts'
 import { fromChain } from '#chain/vaultErrors.ts'
-import { sendCall, signerOfWallet } from '#chain/vaultSigner.ts'
-import { errorFields, type Logger } from '#node/log.ts'
+import { signerOfWallet } from '#chain/vaultSigner.ts'
+import type { Logger } from '#node/log.ts'
+import { type Rounds, startRounds } from '#node/rounds.ts'
 import type { Hex } from '#protocol/bytes.ts'
 
 export type PayoutsOptions = {
@@ -26,14 +27,11 @@ export type PayoutsOptions = {
   readonly pollMs: number
 }
 
-export type PayoutDone = Pick<PayoutCall, 'kind' | 'enclave' | 'units'> & { readonly transaction: Hex }
-
 export class Payouts {
   readonly #options: PayoutsOptions
-  readonly #closing = new AbortController()
   #settlement: Hex | undefined
   #drawing: Promise<readonly PayoutDone[]> | undefined
-  #loop: Promise<void> | undefined
+  #rounds: Rounds | undefined
 
   constructor(options: PayoutsOptions) {
     this.#options = options
@@ -42,16 +40,14 @@ export class Payouts {
   /** Draws by itself until `close`, where a smallest amount is set. */
   start(): void {
     const { unitsMin } = this.#options
-    if (unitsMin !== undefined) this.#loop ??= this.#forever(unitsMin)
+    if (unitsMin !== undefined) {
+      this.#rounds ??= startRounds(() => this.draw(unitsMin), { ...this.#options, name: 'payout' })
+    }
   }
 
   /** What this agent's operator has. Throws `VaultError` (`CHAIN_FAILED`). */
   async read(): Promise<OperatorEarnings> {
-    const { client, wallet, registry } = this.#options.access
-    return readEarnings(
-      { client, registry, settlement: await this.#readSettlement(), fromBlock: this.#options.fromBlock },
-      wallet.account.address,
-    )
+    return readEarnings(await this.#open(), this.#options.access.wallet.account.address)
   }
 
   /** Does everything that can be done now. A call while another is under way gets that one's answer. Throws `VaultError`. */
@@ -63,50 +59,29 @@ export class Payouts {
   }
 
   async close(): Promise<void> {
-    this.#closing.abort()
-    await this.#loop
+    await this.#rounds?.close()
     await this.#drawing?.catch(() => {
       // Whoever asked for it is told.
     })
   }
 
   async #draw(unitsMin: bigint): Promise<readonly PayoutDone[]> {
-    const { access, log } = this.#options
-    const settlement = await this.#readSettlement()
-    const calls = planPayouts({ ...access, settlement }, await this.read(), { unitsMin, isSettler: true })
+    const { wallet } = this.#options.access
+    const signer = signerOfWallet(wallet)
     const done: PayoutDone[] = []
-    for (const call of calls) {
-      const transaction = await sendCall(access.client, signerOfWallet(access.wallet), call)
-      const { kind, enclave, units } = call
-      const step = { kind, units, transaction, ...(enclave === undefined ? {} : { enclave }) }
-      log.info('payout', step)
+    for await (const step of payOut(await this.#open(), { operator: wallet.account.address, signer, unitsMin })) {
+      this.#options.log.info('payout', step)
       done.push(step)
     }
     return done
   }
 
-  async #readSettlement(): Promise<Hex> {
+  async #open(): Promise<EarningsAccess> {
+    const { fromBlock } = this.#options
     const { client, registry } = this.#options.access
     this.#settlement ??= await fromChain(
       client.readContract({ address: registry, abi: enclaveRegistryAbi, functionName: 'settlement' }),
     )
-    return this.#settlement
-  }
-
-  async #forever(unitsMin: bigint): Promise<void> {
-    const { log, pollMs } = this.#options
-    let hasFailed = false
-    while (!this.#closing.signal.aborted) {
-      try {
-        await this.draw(unitsMin)
-        hasFailed = false
-      } catch (error) {
-        if (!hasFailed) log.warn('payout failed', errorFields(error))
-        hasFailed = true
-      }
-      await sleep(pollMs, undefined, { signal: this.#closing.signal }).catch(() => {
-        // The only way to fail is the close, which the loop's condition sees.
-      })
-    }
+    return { client, registry, settlement: this.#settlement, fromBlock }
   }
 }

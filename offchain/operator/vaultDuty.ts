@@ -5,13 +5,13 @@
  * Nothing is kept: every round reads what was asked of the vault within the last days and is still open, so that a restart misses nothing.
  * @module
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { encodeFunctionData, getAbiItem, getAddress } from 'viem'
 import { creditVaultAbi } from '#chain/generated/abis.ts'
 import { openVault, readKeysets, type VaultAccess, type VaultKeyset } from '#chain/vault.ts'
 import { readExits } from '#chain/vaultExits.ts'
 import { readLogs } from '#chain/vaultLogs.ts'
-import { errorFields, type Logger } from '#node/log.ts'
+import type { Logger } from '#node/log.ts'
+import { type Rounds, startRounds } from '#node/rounds.ts'
 import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
 import { decodeG1, encodeEip2537G1, encodeEip2537G2, G1_BYTES } from '#protocol/credits/points.ts'
 import { type IssuedAnswer, SPENT_QUESTION_MAX } from '#protocol/wire/vaultDutyApi.ts'
@@ -39,13 +39,12 @@ type OpenedCredit = { readonly keyset: Hex; readonly credit: Hex }
 
 export class VaultDuty {
   readonly #options: DutyOptions
-  readonly #closing = new AbortController()
   #vault: VaultAccess | undefined
   #next: bigint
   /** What may still have to be answered or cancelled. */
   readonly #refunds = new Map<Hex, Refund>()
   readonly #exits = new Map<Hex, OpenedCredit>()
-  #loop: Promise<void> | undefined
+  #rounds: Rounds | undefined
 
   constructor(options: DutyOptions) {
     this.#options = options
@@ -54,7 +53,7 @@ export class VaultDuty {
 
   /** Goes on until `close`. */
   start(): void {
-    this.#loop ??= this.#forever()
+    this.#rounds ??= startRounds(() => this.step(), { ...this.#options, name: 'vault duty' })
   }
 
   /** One round. Throws what the chain or the enclave throw; the next round does it again. */
@@ -66,26 +65,7 @@ export class VaultDuty {
   }
 
   async close(): Promise<void> {
-    this.#closing.abort()
-    await this.#loop
-  }
-
-  async #forever(): Promise<void> {
-    const { log, pollMs } = this.#options
-    let hasFailed = false
-    while (!this.#closing.signal.aborted) {
-      try {
-        await this.step()
-        if (hasFailed) log.info('vault duty works again')
-        hasFailed = false
-      } catch (error) {
-        if (!hasFailed) log.warn('vault duty failed', errorFields(error))
-        hasFailed = true
-      }
-      await sleep(pollMs, undefined, { signal: this.#closing.signal }).catch(() => {
-        // The only way to fail is the close, which the loop's condition sees.
-      })
-    }
+    await this.#rounds?.close()
   }
 
   async #open(): Promise<VaultAccess> {

@@ -30,13 +30,6 @@ function fact(list, name, value, hint) {
   list.append(entry)
 }
 
-/** What neither was drawn nor thaws: twin of `idleUnits` in offchain/chain/earnings.ts. */
-function idle({ earned, cleared, credited, share, payout }) {
-  const agreed = BigInt(earned) < BigInt(cleared) ? BigInt(earned) : BigInt(cleared)
-  const uncredited = agreed > BigInt(credited) ? agreed - BigInt(credited) : 0n
-  return BigInt(share) - BigInt(payout.drawn) - BigInt(payout.thawing) + uncredited
-}
-
 function total(amounts) {
   return amounts.reduce((sum, amount) => sum + BigInt(amount), 0n)
 }
@@ -56,7 +49,7 @@ function showNow({ enclave, isGatewayReachable, isRegistered, log }) {
 function showEarnings({ operator, bond, enclaves, settler, now }) {
   element('address').textContent = operator
   const money = [...enclaves.map(({ payout }) => payout), settler.payout]
-  const waiting = total(enclaves.map(idle)) + BigInt(settler.earned) - BigInt(settler.payout.drawn) - BigInt(settler.payout.thawing)
+  const waiting = total([...enclaves, settler].map(({ idle }) => idle))
   const thawing = total(money.map((payout) => payout.thawing))
   const next = Math.min(...money.filter((payout) => BigInt(payout.thawing) > 0n).map((payout) => payout.readyAt))
   const totals = element('totals')
