@@ -1,11 +1,9 @@
 /** Starts an operator agent. Configuration: config.ts. @module */
-import { readFileSync } from 'node:fs'
 import { Hono } from 'hono'
-import { AppError } from '#node/appError.ts'
+import { readKeyFile } from '#node/keyFile.ts'
 import { addGauge } from '#node/metrics.ts'
 import { DRAIN_MS, runRole } from '#node/role.ts'
 import { addHealth, startServer } from '#node/server.ts'
-import type { Hex } from '#protocol/bytes.ts'
 import { OperatorAgent } from './agent.ts'
 import { OperatorConfigSchema } from './config.ts'
 import { addDepositRoutes } from './deposits/depositApp.ts'
@@ -22,7 +20,7 @@ const VAULT_POLL_MS = 15_000
 const PAYOUTS_POLL_MS = 300_000
 
 await runRole('operator', OperatorConfigSchema, async (config, log, metrics) => {
-  const access = await connectRegistry(config.rpcUrl, config.registry, readKey(config.accountKeyFile))
+  const access = await connectRegistry(config.rpcUrl, config.registry, readKeyFile(config.accountKeyFile))
   const gateway = connectGateway(config.gatewayAgentUrl)
   const agent = new OperatorAgent(config, gateway, access, log)
   const { fromBlock } = config
@@ -38,7 +36,7 @@ await runRole('operator', OperatorConfigSchema, async (config, log, metrics) => 
   ])
   if (config.deposits !== undefined) {
     const { vault, accountKeyFile } = config.deposits
-    const { client, wallet } = await connectRegistry(config.rpcUrl, config.registry, readKey(accountKeyFile))
+    const { client, wallet } = await connectRegistry(config.rpcUrl, config.registry, readKeyFile(accountKeyFile))
     const desk = await openDepositDesk({ client, wallet, vault, now: () => Date.now() / 1000 })
     addDepositRoutes(app, desk, log)
   }
@@ -77,15 +75,3 @@ await runRole('operator', OperatorConfigSchema, async (config, log, metrics) => 
     },
   }
 })
-
-function readKey(path: string): Hex {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8').trim()
-  } catch (cause) {
-    throw new AppError('BAD_CONFIG', `cannot read the key file ${path}`, { cause })
-  }
-  if (!/^0x[0-9a-f]{64}$/i.test(text))
-    throw new AppError('BAD_CONFIG', `${path} does not hold a private key of 32 bytes in hex`)
-  return text as Hex
-}
