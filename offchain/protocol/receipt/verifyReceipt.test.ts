@@ -1,10 +1,9 @@
 /** One good receipt, and every way of changing it by one bit. @module */
 import { describe, expect, test } from 'vitest'
-import { encodeUtf8, type Hex, toHex } from '../bytes.ts'
+import { buildReceipt } from '../../../test/support/builtReceipt.ts'
+import type { Hex } from '../bytes.ts'
 import { keccak256 } from '../hash.ts'
-import { appendLeaf, EMPTY_EDGE, pathFromEdge, rootOfEdge } from '../log/edge.ts'
 import {
-  openingsOf,
   parseProofBundle,
   parseReceiptFile,
   parseReceiptMessage,
@@ -13,68 +12,11 @@ import {
   serializeReceiptFile,
   serializeReceiptMessage,
 } from '../wire/receiptFile.ts'
-import { COMMITMENT_KINDS, type CommitmentKind, commit, deriveSalts } from './commitment.ts'
-import { enclaveOfKey, signHead } from './head.ts'
-import { hashName, hashPrivateReceipt, hashPublicReceipt, receiptLeaf, ZERO_HASH } from './receipt.ts'
+import { COMMITMENT_KINDS } from './commitment.ts'
+import { hashPrivateReceipt, hashPublicReceipt, receiptLeaf, ZERO_HASH } from './receipt.ts'
 import { verifyReceipt } from './verifyReceipt.ts'
 
-const KEY = new Uint8Array(32).fill(0x42)
-const DOMAIN = { chainId: 31_337, settlement: `0x${'5e'.repeat(20)}` } as const
-const NEIGHBOURS = Array.from({ length: 10 }, (_, i) => keccak256(Uint8Array.of(i)))
-const INDEX = 6
-
-const DATA = {
-  request: encodeUtf8('{"model":"demo"}'),
-  output: encodeUtf8('Hello'),
-  nonce: Uint8Array.of(1, 2, 3),
-  response: encodeUtf8('{"choices":[]}'),
-  toolCalls: new Uint8Array(),
-}
-
-const GOOD = await buildReceipt()
-
-async function buildReceipt(): Promise<ReceiptFile> {
-  const salts = await deriveSalts(async (label, length) => keccak256(encodeUtf8(label)).subarray(0, length))
-  const commitment = (kind: CommitmentKind): Hex => toHex(commit(kind, salts[kind], DATA[kind]))
-  const enclave = enclaveOfKey(KEY).toLowerCase() as Hex
-  const publicHalf = {
-    version: 1,
-    enclave,
-    model: hashName('demo'),
-    source: 'measured',
-    origin: ZERO_HASH,
-    request: commitment('request'),
-    output: commitment('output'),
-    nonce: commitment('nonce'),
-    outcome: 'complete',
-  } as const
-  const privateHalf = {
-    promptTokens: 3n,
-    completionTokens: 5n,
-    prices: hashName('prices'),
-    fee: 8n,
-    hour: 490_000n,
-    encapsulated: hashName('encapsulated'),
-    toolCalls: commitment('toolCalls'),
-    response: commitment('response'),
-  }
-  const leaves = [...NEIGHBOURS]
-  leaves[INDEX] = receiptLeaf(hashPublicReceipt(publicHalf), hashPrivateReceipt(privateHalf))
-  const edge = leaves.reduce((before, leaf) => appendLeaf(before, leaf), EMPTY_EDGE)
-  const head = { kind: 'log', enclave, size: BigInt(leaves.length), root: toHex(rootOfEdge(edge)) } as const
-  const { signature } = signHead(head, DOMAIN, KEY)
-  return {
-    format: 'sealpath-receipt/1',
-    ...DOMAIN,
-    registry: `0x${'4e'.repeat(20)}`,
-    public: publicHalf,
-    private: privateHalf,
-    index: BigInt(INDEX),
-    head: { size: head.size, root: head.root, signature },
-    path: pathFromEdge(EMPTY_EDGE, leaves, INDEX).map(toHex),
-    openings: openingsOf(salts, DATA),
-  }
-}
+const GOOD = buildReceipt({ log: Array.from({ length: 10 }, (_, i) => keccak256(Uint8Array.of(i))), index: 6 })
 
 function codeOf(receipt: ReceiptFile): string {
   const verdict = verifyReceipt(receipt)
