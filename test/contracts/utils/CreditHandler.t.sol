@@ -70,7 +70,7 @@ contract CreditHandler is CreditStage {
     }
 
     /// Notes what came of a call, and answers whether to book it.
-    function _note(string memory action, bool expected, bool actual) private returns (bool) {
+    function _note(string memory action, bool expected, bool actual) internal returns (bool) {
         if (expected != actual) surprise = string.concat(action, expected ? ": refused" : ": went through");
         if (actual) done[action]++;
         return actual;
