@@ -78,6 +78,22 @@ describe('one endpoint', () => {
     expect(() => createChainReads([])).toThrow('expected an RPC endpoint')
   })
 
+  it('that closes a connection just when it is asked is asked once more, and not for ever', async () => {
+    const url = await endpoint({ eth_chainId: '0x1' })
+    let broken = 1
+    let asked = 0
+    servers[0]?.prependListener('request', ({ socket }) => {
+      asked++
+      if (broken-- > 0) socket.destroy()
+    })
+    const reads = createChainReads([url])
+    expect(await reads.getChainId()).toBe(1)
+    expect(asked).toBe(2)
+    broken = 3
+    await expect(reads.getChainId()).rejects.toMatchObject({ code: 'NO_ANSWER' })
+    expect(asked).toBe(4)
+  })
+
   it('that never stops talking is cut', async () => {
     const endless = await endpoint({}, [], `"${'x'.repeat(9 * 1024 * 1024)}"`)
     await expect(createChainReads([endless]).getChainId()).rejects.toMatchObject({ code: 'NO_ANSWER' })

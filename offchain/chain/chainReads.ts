@@ -68,13 +68,7 @@ export function createChainReads(rpcUrls: readonly string[], timeoutMs: number =
 async function call(url: string, method: string, params: readonly unknown[], timeoutMs: number): Promise<unknown> {
   let answer: unknown
   try {
-    const response = await fetch(url, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
-      signal: AbortSignal.timeout(timeoutMs),
-    })
-    answer = JSON.parse(await readText(response))
+    answer = JSON.parse(await readText(await post(url, { method, params }, AbortSignal.timeout(timeoutMs))))
   } catch (cause) {
     // The address may hold a key: only the method is named.
     throw new ChainReadError('NO_ANSWER', `an RPC endpoint does not answer ${method}`, { cause })
@@ -83,6 +77,23 @@ async function call(url: string, method: string, params: readonly unknown[], tim
   if ('result' in answer) return answer.result
   throw new ChainReadError('REFUSED', `an RPC endpoint refuses ${method}`)
 }
+
+/** Asks again where the connection broke before an answer: an endpoint closes idle connections just when the next question comes. */
+async function post(url: string, { method, params }: Question, signal: AbortSignal): Promise<Response> {
+  const asking = (): Promise<Response> =>
+    fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
+      signal,
+    })
+  return asking().catch((error: unknown) => {
+    if (signal.aborted) throw error
+    return asking()
+  })
+}
+
+type Question = { readonly method: string; readonly params: readonly unknown[] }
 
 async function readText(response: Response): Promise<string> {
   const decoder = new TextDecoder()
