@@ -12,7 +12,7 @@ import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { SEALED_SERVER_LIMITS } from '#node/sealing/openHttpRequest.ts'
 import { ReplayMemory } from '#node/sealing/replayMemory.ts'
 import { createSealedServer } from '#node/sealing/sealedServer.ts'
-import { startServer } from '#node/server.ts'
+import { SERVER_LIMITS, startServer } from '#node/server.ts'
 import { serializePriceList } from '#protocol/prices.ts'
 import { GatewayConfigSchema } from './config.ts'
 import { openModels } from './models.ts'
@@ -93,7 +93,7 @@ await runRole('gateway', GatewayConfigSchema, async (configured, log, metrics) =
     ...(enclave.evidence() === undefined ? ['no evidence yet: the operator agent has not asked for it'] : []),
     ...(receipts.hasRoom ? [] : ['the log is full: the operator agent does not fetch it']),
   ]
-  const server = await startServer(createPublicApp(enclave, sealed, notReady), config.listen, {}, { log })
+  const server = await startServer(createPublicApp(enclave, sealed, notReady), config.listen, SERVER_LIMITS, { log })
   const agentApp = createAgentApp(enclave, receipts, log)
   agentApp.get('/agent/prices', (c) => c.body(priceList, 200, { 'content-type': 'application/json' }))
   // An enclave gets no signals: its host asks for the end here.

@@ -7,7 +7,7 @@ import { migrate, openDatabase } from '#node/database.ts'
 import type { Logger } from '#node/log.ts'
 import { createMetrics } from '#node/metrics.ts'
 import { DRAIN_MS } from '#node/role.ts'
-import { startServer } from '#node/server.ts'
+import { SERVER_LIMITS, startServer } from '#node/server.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { createAggregatorApp } from './app.ts'
 import { connectEndpoints, createSettlementChain, type SettlementChain } from './chainAccess.ts'
@@ -105,7 +105,7 @@ export async function startAggregator(
       },
       now,
     })
-    const server = await startServer(app, config.listen, {}, { log })
+    const server = await startServer(app, config.listen, SERVER_LIMITS, { log })
     for (const loop of loops) loop.start()
     return {
       url: server.url,

@@ -14,7 +14,7 @@ import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { SEALED_SERVER_LIMITS } from '#node/sealing/openHttpRequest.ts'
 import { ReplayMemory } from '#node/sealing/replayMemory.ts'
 import { createSealedServer } from '#node/sealing/sealedServer.ts'
-import { startServer } from '#node/server.ts'
+import { SERVER_LIMITS, startServer } from '#node/server.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { signKeysetOffer } from '#protocol/credits/keysetOffer.ts'
 import { addKeysetRoutes } from './agentRoutes.ts'
@@ -185,7 +185,7 @@ await runRole('issuer', IssuerConfigSchema, async (config, log, metrics) => {
       ),
     successions: () => life.successions(),
   })
-  const server = await startServer(createPublicApp(enclave, sealed, notReady), config.listen, {}, { log })
+  const server = await startServer(createPublicApp(enclave, sealed, notReady), config.listen, SERVER_LIMITS, { log })
   const agentServer = await startServer(agentApp, config.agentListen)
   let sweeping = Promise.resolve()
   let isSweeping = false

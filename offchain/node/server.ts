@@ -30,6 +30,16 @@ export type ServerLimits = {
   readonly connectionsMax?: number
 }
 
+/**
+ * What a role's server allows unless told otherwise: patience with slow links, and an end to whoever holds connections for their own sake. Node
+ * would wait a minute for a head and take connections until the process has no file left.
+ */
+export const SERVER_LIMITS: ServerLimits = {
+  headersTimeoutMs: 10_000,
+  uploadTimeoutMs: 300_000,
+  connectionsMax: 10_000,
+}
+
 export type ServerReports = {
   /** Told of renewed certificates. */
   readonly log?: Logger
@@ -43,7 +53,7 @@ export type ServerReports = {
 export async function startServer(
   app: Hono,
   address: PublicListen,
-  limits: ServerLimits = {},
+  limits: ServerLimits = SERVER_LIMITS,
   reports: ServerReports = {},
 ): Promise<RunningServer> {
   const { host, port, tls } = address
