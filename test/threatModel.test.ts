@@ -18,6 +18,7 @@ const ATTACKS: readonly string[] = [
   'test/e2e/unlinkability.test.ts',
   'test/e2e/creditFaults.test.ts',
   'test/e2e/aggregatorKills.test.ts',
+  'test/e2e/storms.test.ts',
   'test/services/issuer.test.ts',
   'test/services/wireShape.test.ts',
   'test/services/traceClassifier.test.ts',
@@ -25,7 +26,7 @@ const ATTACKS: readonly string[] = [
   'offchain/sdk/receiptCheck.test.ts',
   ...readdirSync(`${ROOT}test/contracts`)
     .filter((name) =>
-      /^(Equivocation|Money|CreditMoney|CreditExits|CreditDeposits|CreditOddTokens|OperatorBonds|EnclaveRegistry|InferenceProofs|SettleHeads)\.t\.sol$/.test(
+      /^(Equivocation|Money|SystemMoney|CreditMoney|CreditExits|CreditDeposits|CreditOddTokens|OperatorBonds|EnclaveRegistry|InferenceProofs|SettleHeads)\.t\.sol$/.test(
         name,
       ),
     )
