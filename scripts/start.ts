@@ -1,14 +1,17 @@
 /**
  * `npm start`: the whole main job in one terminal. Starts the local network, buys credits, sends one sealed chat and pays for it, waits until
- * its receipt and the issuer's clearing settle, asks a contract to verify it, draws what the operator earned, and then runs on until Ctrl-C.
+ * its receipt and the issuer's clearing settle, asks a contract to verify it, draws what the operator earned, and then runs on until Ctrl-C, with the
+ * explorer's pages on a port of their own.
  *
  *   --once               exit 0 after the proof
  *   --fault aggregator   kill and restart the aggregator in the middle; the end is the same
- *   --port N             first of thirteen ports; 8545 unless told
+ *   --port N             first of fourteen ports; 8545 unless told
  *   --prompt TEXT        what to ask
  *
  * @module
  */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { formatUnits } from 'viem'
 import { inferenceVerifierAbi, receiptSettlementAbi, testOPGAbi } from '#chain/generated/abis.ts'
@@ -19,8 +22,9 @@ import type { SealedReceipt } from '../offchain/sdk/sealedReceipt.ts'
 import type { Wallet } from '../offchain/sdk/wallet/wallet.ts'
 import { mined } from './local/contracts.ts'
 import { DEMO_MODEL } from './local/demoPrices.ts'
-import { type LocalNetwork, startLocalNetwork } from './local/network.ts'
-import { StartError, waitFor } from './local/processes.ts'
+import { type ExplorerSite, serveExplorer } from './local/explorerSite.ts'
+import { type LocalNetwork, PORT_COUNT, startLocalNetwork } from './local/network.ts'
+import { requireFreePort, StartError, waitFor } from './local/processes.ts'
 
 const DEFAULT_PROMPT = 'In one sentence, what is Sealpath?'
 const FINALITY_SETTLED = 2
@@ -51,12 +55,17 @@ try {
 
 async function main(args: Arguments): Promise<void> {
   requireNode24()
+  const explorerPort = args.port + PORT_COUNT
+  if (!args.once) await requireFreePort(explorerPort, 'explorer')
   network = await startLocalNetwork({
     port: args.port,
     onStep: step,
     onCrash: (error) => void fail(error),
     signal: starting.signal,
   })
+  // Nobody has to wait for it: it builds while the first answer settles.
+  const explorer = args.once ? undefined : openExplorer(network, explorerPort)
+  explorer?.catch(() => undefined)
   const wallet = await buy(network)
   const sealed = await connectSealed(network, wallet)
   const receipt = await chat(sealed, args.prompt)
@@ -70,8 +79,14 @@ async function main(args: Arguments): Promise<void> {
     `\nleaf ${receipt.leaf}, batch ${batch}, gas per head ${gasUsed / batchSize}, verified by contract: ${verdict}\n`,
   )
   if (verdict === 'no') throw new StartError('the contract does not accept the proof')
-  if (args.once) return stop(0)
-  printWhatNext(network, receipt)
+  if (explorer === undefined) return stop(0)
+  printWhatNext(network, receipt, (await explorer).url)
+}
+
+/** The explorer with this network as its sources: the browser asks chain, aggregator and relay itself. */
+function openExplorer({ folder, urls, deployment }: LocalNetwork, port: number): Promise<ExplorerSite> {
+  const { rpc: rpcUrl, aggregator: aggregatorUrl, relay: relayUrl } = urls
+  return serveExplorer(join(folder, 'explorer'), port, { rpcUrl, aggregatorUrl, relayUrl, deployment: deployment() })
 }
 
 /** Somebody with OPG buys credits: the chain sees a deposit, the issuer signs what it cannot read. */
@@ -200,9 +215,19 @@ function formatOpg(units: bigint): string {
   return `${formatUnits(units * BASE_UNITS, OPG_DECIMALS)} OPG`
 }
 
-function printWhatNext({ urls, deployment, folder, buyerKeyFile }: LocalNetwork, receipt: SealedReceipt): void {
+function printWhatNext(
+  { urls, deployment, folder, buyerKeyFile }: LocalNetwork,
+  receipt: SealedReceipt,
+  explorerUrl: string,
+): void {
+  const receiptFile = join(folder, 'receipt.json')
+  writeFileSync(receiptFile, receipt.toJson())
   process.stdout.write(`
-Running on until Ctrl-C:
+Running on until Ctrl-C. Open the explorer, ask from the page, and drop this answer's receipt on it:
+  page        ${explorerUrl}
+  receipt     ${receiptFile}
+
+What it reads from:
   chain       ${urls.rpc}
   relay       ${urls.relay}/gateways
   aggregator  ${urls.aggregator}/v1/status

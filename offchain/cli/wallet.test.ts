@@ -15,12 +15,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { AccountState } from '../sdk/wallet/accountState.ts'
+import { seedOf, wordsOf } from '../sdk/wallet/walletWords.ts'
 import { UsageError } from './command.ts'
 import { credits } from './commands/credits.ts'
 import { openWalletFile, readWalletFile, replaceFile } from './walletFile.ts'
 import { takeLock } from './walletLock.ts'
 import { amountOf, delayOf, depositsOf } from './walletOptions.ts'
-import { seedOf, wordsOf } from './walletWords.ts'
 
 const STATE: AccountState = {
   format: 'sealpath-account/1',

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline/promises'
 import { text as readText } from 'node:stream/consumers'
+import { seedOf } from '../sdk/wallet/walletWords.ts'
 import { UsageError } from './command.ts'
-import { seedOf } from './walletWords.ts'
 
 /**
  * The passphrase: from the file, from SEALPATH_PASSPHRASE, or from the terminal; twice there for a new wallet. Throws `UsageError` when there is none.

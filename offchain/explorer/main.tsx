@@ -8,7 +8,7 @@ import { linkTo, type Place, parsePlace } from './route.ts'
 import { BatchPage } from './views/BatchPage.tsx'
 import { EnclavePage } from './views/EnclavePage.tsx'
 import { NetworkPage } from './views/NetworkPage.tsx'
-import { Linking, type Sources } from './views/parts.tsx'
+import { Complaint, Linking, type Sources, useLoaded } from './views/parts.tsx'
 import { ReceiptPage } from './views/ReceiptPage.tsx'
 import { SourcesPage } from './views/SourcesPage.tsx'
 
@@ -32,6 +32,7 @@ async function fetchConfig(): Promise<string | undefined> {
 
 const PAGES = [
   { path: '/', page: 'network', name: 'Network' },
+  { path: '/chat', page: 'chat', name: 'Ask' },
   { path: '/receipt', page: 'receipt', name: 'Check a receipt' },
   { path: '/sources', page: 'sources', name: 'Sources' },
 ] as const
@@ -85,6 +86,8 @@ function App({ file }: { readonly file: string | undefined }): JSX.Element {
 
 function Page({ route, sources }: { readonly route: Place['route']; readonly sources: Sources }): JSX.Element {
   switch (route.page) {
+    case 'chat':
+      return <LoadedChatPage sources={sources} />
     case 'receipt':
       return <ReceiptPage sources={sources} />
     case 'enclave':
@@ -96,6 +99,15 @@ function Page({ route, sources }: { readonly route: Place['route']; readonly sou
     default:
       return <h1>There is no such page</h1>
   }
+}
+
+/** What seals and opens is as large as all else together: it comes when somebody asks. */
+const loadChatPage = () => import('./views/ChatPage.tsx')
+
+function LoadedChatPage({ sources }: { readonly sources: Sources }): JSX.Element {
+  const loaded = useLoaded(loadChatPage)
+  if (loaded === 'failed') return <Complaint>This part of the page could not be loaded: reload it.</Complaint>
+  return loaded === undefined ? <p class="quiet">Loading</p> : <loaded.ChatPage sources={sources} />
 }
 
 function Footer({ config }: { readonly config: ExplorerConfig }): JSX.Element {
@@ -111,6 +123,7 @@ function Footer({ config }: { readonly config: ExplorerConfig }): JSX.Element {
 function titleOf(route: Place['route']): string {
   const own = {
     network: 'Network',
+    chat: 'Ask',
     receipt: 'Check a receipt',
     sources: 'Sources',
     unknown: 'No such page',

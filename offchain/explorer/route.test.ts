@@ -7,6 +7,7 @@ const ENCLAVE = `0x${'Ab'.repeat(20)}`
 it.each([
   ['', { page: 'network' }],
   ['#/', { page: 'network' }],
+  ['#/chat', { page: 'chat' }],
   ['#/receipt', { page: 'receipt' }],
   ['#/sources', { page: 'sources' }],
   [`#/enclave/${ENCLAVE}`, { page: 'enclave', enclave: ENCLAVE.toLowerCase() }],

@@ -2,7 +2,7 @@
 import type { Hex } from '#protocol/bytes.ts'
 
 export type Route =
-  | { readonly page: 'network' | 'receipt' | 'sources' | 'unknown' }
+  | { readonly page: 'network' | 'chat' | 'receipt' | 'sources' | 'unknown' }
   | { readonly page: 'enclave'; readonly enclave: Hex }
   | { readonly page: 'batch'; readonly batch: bigint }
 
@@ -27,7 +27,7 @@ function parsePath(path: string): Route {
   if (page === 'batch' && /^[0-9]{1,18}$/.test(id)) return { page, batch: BigInt(id) }
   if (id !== '') return { page: 'unknown' }
   if (page === '' || page === 'network') return { page: 'network' }
-  return page === 'receipt' || page === 'sources' ? { page } : { page: 'unknown' }
+  return page === 'chat' || page === 'receipt' || page === 'sources' ? { page } : { page: 'unknown' }
 }
 
 function splitOnce(text: string): [string, string] {

@@ -83,6 +83,24 @@ test.each<[string, Partial<ConnectOptions>]>([
   await expect(client.connect('http://127.0.0.1:9', options)).rejects.toMatchObject({ code: 'BAD_OPTIONS' })
 })
 
+test('every question to a relay goes through the fetch that is given', async () => {
+  const { url } = await stage.addGateway()
+  const relay = await stage.addRelay([url])
+  const nowhere = 'http://relay.invalid'
+  const asked: string[] = []
+  const sealed = await client.connect(nowhere, {
+    // Prices and models are asked for as well.
+    policy: { models: { demo: {} } },
+    fetch: (input, init) => {
+      asked.push(`${init?.method ?? 'GET'} ${new URL(String(input)).pathname}`)
+      return fetch(String(input).replace(nowhere, relay), init)
+    },
+  })
+  await expectHello(sealed, await chat(sealed))
+  const documents = ['GET /gateways', 'GET /gateways/g0/evidence', 'GET /gateways/g0/ohttp-keys']
+  expect(asked.toSorted()).toEqual([...documents, ...Array(3).fill('POST /gateways/g0')])
+})
+
 test('a response that came from elsewhere has no receipt here', async () => {
   const { url } = await stage.addGateway()
   const sealed = await client.connect(await stage.addRelay([url]))

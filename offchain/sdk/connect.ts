@@ -23,7 +23,7 @@ import { readInnerRequest, SEALED_ORIGIN } from './sealedFetch.ts'
 import { SealedReceipt } from './sealedReceipt.ts'
 
 export { SealpathError, type SealpathErrorCode } from './errors.ts'
-export type { ConnectOptions, GatewayPolicy, ModelPolicy, PriceLimit, Step } from './options.ts'
+export type { ConnectOptions, GatewayPolicy, ModelPolicy, PriceLimit, RelayFetch, Step } from './options.ts'
 
 /** How long a gateway may take to tell its prices and models. */
 const TERMS_TIMEOUT_MS_MAX = 15_000
@@ -73,7 +73,7 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
   const pool = new GatewayPool(
     {
       find,
-      readTerms: (of) => readTerms({ suites, timeoutMs: termsTimeoutMs }, of),
+      readTerms: (of) => readTerms({ suites, timeoutMs: termsTimeoutMs, fetch: options.fetch }, of),
       word: cryptoWord,
       now: () => performance.now(),
     },
@@ -148,7 +148,7 @@ function checkOptions({ relayUrl, attemptsMax = 1, timeoutMs = 1, idleTimeoutMs 
 }
 
 /** What the registry says about itself. Throws `SealpathError` (`CHAIN_FAILED`). */
-async function readNetwork({ rpcUrl, relayUrl, registry }: ConnectOptions): Promise<Network> {
+async function readNetwork({ rpcUrl, relayUrl, registry, fetch }: ConnectOptions): Promise<Network> {
   try {
     const client = createChainReads(typeof rpcUrl === 'string' ? [rpcUrl] : rpcUrl)
     const [chainId, settlement] = await Promise.all([
@@ -161,6 +161,7 @@ async function readNetwork({ rpcUrl, relayUrl, registry }: ConnectOptions): Prom
       registry: registry.toLowerCase() as Hex,
       settlement: settlement.toLowerCase() as Hex,
       relayUrl,
+      fetch,
     }
   } catch (cause) {
     throw new SealpathError('CHAIN_FAILED', 'cannot read the registry: check rpcUrl and the registry address', {

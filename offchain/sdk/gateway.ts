@@ -18,7 +18,7 @@ import { KEM_X_WING } from '#protocol/sealing/suite.ts'
 import { type PublicEvidence, PublicEvidenceSchema } from '#protocol/wire/agentApi.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import { SealpathError } from './errors.ts'
-import type { GatewayPolicy } from './options.ts'
+import type { GatewayPolicy, RelayFetch } from './options.ts'
 import { fetchDocument, fetchDocumentText, readDirectories } from './relayDocuments.ts'
 
 /** A gateway that may be sealed to. */
@@ -40,6 +40,8 @@ export type Network = {
   readonly settlement: Hex
   /** One relay or several. */
   readonly relayUrl: string | readonly string[]
+  /** As in `ConnectOptions`. */
+  readonly fetch?: RelayFetch | undefined
 }
 
 const EVIDENCE_AGE_SECONDS_MAX = 7_200
@@ -65,7 +67,10 @@ async function findEnclaves(
   policy: GatewayPolicy,
   nowSeconds: bigint,
 ): Promise<TrustedGateway[]> {
-  const [live, resources] = await Promise.all([readRegistry(network, role), readDirectories(network.relayUrl)])
+  const [live, resources] = await Promise.all([
+    readRegistry(network, role),
+    readDirectories(network.relayUrl, network.fetch),
+  ])
   const refusals: SealpathError[] = []
   const found = await Promise.all(
     resources.map(async (url) => {
@@ -108,8 +113,8 @@ async function checkEnclave(
   nowSeconds: bigint,
 ): Promise<TrustedGateway | undefined> {
   const [evidenceText, keyBytes] = await Promise.all([
-    fetchDocumentText(new URL(`${url.pathname}/evidence`, url)),
-    fetchDocument(new URL(`${url.pathname}/ohttp-keys`, url)),
+    fetchDocumentText(new URL(`${url.pathname}/evidence`, url), network.fetch),
+    fetchDocument(new URL(`${url.pathname}/ohttp-keys`, url), network.fetch),
   ])
   const evidence = parseJson(PublicEvidenceSchema, evidenceText, 'gateway evidence')
   const { statement } = evidence

@@ -30,11 +30,15 @@ export type ConnectOptions = {
   readonly idleTimeoutMs?: number
   /** How many gateways a request is tried at before its first byte has come; 3 unless told, and 1 for no failover. */
   readonly attemptsMax?: number
+  /** Asks relays in place of the platform's `fetch`: to see what leaves, or to take another way there. The chain and the aggregator are asked without it. */
+  readonly fetch?: RelayFetch
   /** Told of each step, for user interfaces. */
   readonly onStep?: (step: Step) => void
   /** Told of each verified receipt. */
   readonly onReceipt?: (receipt: SealedReceipt) => void
 }
+
+export type RelayFetch = typeof globalThis.fetch
 
 /** Which gateways are good enough. What is left out is not asked for. Hex is compared without regard to case. */
 export type GatewayPolicy = {

@@ -14,7 +14,7 @@ import { NONCE_FIELD, openingsOf, parseReceiptMessage, type ReceiptMessage } fro
 import { SealpathError } from './errors.ts'
 import type { TrustedGateway } from './gateway.ts'
 import type { GatewayTerms } from './gatewayTerms.ts'
-import type { Step } from './options.ts'
+import type { RelayFetch, Step } from './options.ts'
 import { SealedReceipt, type SettlementAccess } from './sealedReceipt.ts'
 
 /** Body bytes of one answer that are kept to check its receipt. */
@@ -30,6 +30,8 @@ export type ExchangeAccess = SettlementAccess & {
   /** Between two chunks of an answer. */
   readonly idleTimeoutMs: number
   readonly onStep: (step: Step) => void
+  /** As in `ConnectOptions`. */
+  readonly fetch?: RelayFetch | undefined
 }
 
 /** The inner response's status and header fields. */

@@ -4,19 +4,25 @@ import type { SealingSuites } from '#protocol/sealing/suite.ts'
 import { sealWholeRequest, type WholeAnswer, type WholeRequest } from '#protocol/sealing/wholeExchange.ts'
 import { SealpathError } from './errors.ts'
 import { preferredConfig, type TrustedGateway } from './gateway.ts'
+import type { RelayFetch } from './options.ts'
 
-export type RelayCallOptions = { readonly suites: SealingSuites; readonly timeoutMs: number }
+export type RelayCallOptions = {
+  readonly suites: SealingSuites
+  readonly timeoutMs: number
+  /** The platform's unless told. */
+  readonly fetch?: RelayFetch | undefined
+}
 
 /** Throws `SealpathError` (`RELAY_FAILED`, reason as in `relayRefusal`) when no answer came, and what opening it throws. */
 export async function callThroughRelay(
-  { suites, timeoutMs }: RelayCallOptions,
+  { suites, ...how }: RelayCallOptions,
   enclave: TrustedGateway,
   request: Pick<WholeRequest, 'method' | 'path' | 'body'>,
 ): Promise<WholeAnswer> {
   const { url, keyConfigs } = enclave
   const whole = { ...request, authority: url.host, now: new Date() }
   const sealed = await sealWholeRequest(suites, preferredConfig(keyConfigs), whole)
-  return sealed.open(await send(url, sealed.contentType, sealed.accept, sealed.body, timeoutMs))
+  return sealed.open(await send(url, sealed.contentType, sealed.accept, sealed.body, how))
 }
 
 async function send(
@@ -24,11 +30,11 @@ async function send(
   contentType: string,
   accept: string,
   body: Uint8Array<ArrayBuffer>,
-  timeoutMs: number,
+  { timeoutMs, fetch: ask = fetch }: Omit<RelayCallOptions, 'suites'>,
 ): Promise<Uint8Array> {
   let response: Response
   try {
-    response = await fetch(url, {
+    response = await ask(url, {
       method: 'POST',
       headers: { 'content-type': contentType },
       body,

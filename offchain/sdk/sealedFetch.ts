@@ -17,6 +17,7 @@ import { DoneHold } from './doneHold.ts'
 import { SealpathError } from './errors.ts'
 import { preferredConfig, type TrustedGateway } from './gateway.ts'
 import type { GatewayTerms } from './gatewayTerms.ts'
+import type { RelayFetch } from './options.ts'
 import { type ExchangeAccess, type Head, ReceiptCheck } from './receiptCheck.ts'
 import { NOT_OPENED, notOpened, relayRefusal } from './relayCall.ts'
 import type { SealedReceipt } from './sealedReceipt.ts'
@@ -92,7 +93,7 @@ export async function exchange(
     abort.abort()
   }
   try {
-    const outer = await send(gateway.url, sealed, abort.signal)
+    const outer = await send(gateway.url, sealed, abort.signal, access.fetch)
     if (outer.body === null) throw new SealpathError('ANSWER_CUT', 'the relay answered without a body')
     const reader = new AnswerReader(outer.body.getReader(), sealed.openResponse(), {
       signal: abort.signal,
@@ -133,10 +134,15 @@ function openResponse({ status, headers }: Head, body: ReadableStream<Uint8Array
   }
 }
 
-async function send(url: URL, sealed: SealedHttpRequest, abort: AbortSignal): Promise<Response> {
+async function send(
+  url: URL,
+  sealed: SealedHttpRequest,
+  abort: AbortSignal,
+  ask: RelayFetch = fetch,
+): Promise<Response> {
   let outer: Response
   try {
-    outer = await fetch(url, {
+    outer = await ask(url, {
       method: 'POST',
       headers: { 'content-type': sealed.contentType, incremental: '?1' },
       body: sealed.body,

@@ -1,19 +1,18 @@
 /**
  * The explorer in a real Chromium, as built for publication and served below a path of a plain file server, on a live local network: every page, and a receipt that is
- * accepted, settled and saved, or refused with the step that failed.
+ * accepted, settled and saved, or refused with the step that failed. And a question asked from the page and paid for, held against what the processes really got: a preload
+ * writes down what gateway and issuer see behind the seal.
  * @module
  */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { extname, join } from 'node:path'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { gzipSync } from 'node:zlib'
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
-import { build } from 'vite'
+import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Hex } from '#protocol/bytes.ts'
+import { creditVaultAbi } from '#chain/generated/abis.ts'
+import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import { creditMessage } from '#protocol/credits/message.ts'
+import { decodePayment, paymentId } from '#protocol/credits/payment.ts'
 import { toJson } from '#protocol/wire/json.ts'
 import {
   parseProofBundle,
@@ -21,81 +20,56 @@ import {
   serializeProofBundle,
   serializeReceiptFile,
 } from '#protocol/wire/receiptFile.ts'
+import type { ExplorerConfig } from '../../offchain/explorer/config.ts'
 import { connect, type SealedClient } from '../../offchain/sdk/connect.ts'
 import type { SealedReceipt } from '../../offchain/sdk/sealedReceipt.ts'
 import { DEMO_MODEL } from '../../scripts/local/demoPrices.ts'
 import { type LocalNetwork, startLocalNetwork } from '../../scripts/local/network.ts'
+import {
+  CHROMIUM,
+  ExplorerStage,
+  isChromiumMissing,
+  LOAD_BYTES_MAX,
+  layerOf,
+  lookAt,
+  savedBy,
+  stepsOf,
+  VIEWS,
+} from '../support/explorerStage.ts'
+import { openRecordingProxy } from '../support/recordingProxy.ts'
+import { bytesOf, type Entry } from '../support/roleViews.ts'
 
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
-const isMissing = !existsSync(CHROMIUM)
-const EXPLORER = fileURLToPath(new URL('../../offchain/explorer/', import.meta.url))
 const PORT = 24_145
-/** Static hosts often serve below a path. */
-const SUB_PATH = '/some/where/'
-const FIRST_LOAD_BYTES_MAX = 150_000
+const PRELOAD = fileURLToPath(new URL('../support/recordRole.ts', import.meta.url))
 
 /** In the order they are shown. */
 const OPENINGS = ['request', 'output', 'nonce', 'response', 'toolCalls']
 const OWN_STEPS = [...OPENINGS, 'path', 'head']
 const CHAIN_STEPS = ['chain', 'contracts', 'enclave', 'proof', 'settled', 'final']
 
-const TYPES: Readonly<Record<string, string>> = {
-  '.html': 'text/html',
-  '.js': 'text/javascript',
-  '.css': 'text/css',
-  '.json': 'application/json',
-}
-
-const VIEWS: readonly { readonly name: string; readonly options: BrowserContextOptions }[] = [
-  { name: 'light', options: { viewport: { width: 1000, height: 900 }, colorScheme: 'light' } },
-  { name: 'dark', options: { viewport: { width: 1000, height: 900 }, colorScheme: 'dark' } },
-  { name: 'phone', options: { viewport: { width: 390, height: 844 }, colorScheme: 'light' } },
-]
-
-it.runIf(isMissing && process.env.CI)('has a Chromium to try the explorer in', () => {
+it.runIf(isChromiumMissing && process.env.CI)('has a Chromium to try the explorer in', () => {
   expect.fail(`expected Chromium at ${CHROMIUM}: install it, or name it in CHROMIUM`)
 })
 
-describe.skipIf(isMissing)('the explorer', () => {
-  let folder: string
-  let site: Server
-  let siteUrl: string
+describe.skipIf(isChromiumMissing)('the explorer', () => {
+  const stage = new ExplorerStage()
+  const { faults, served } = stage
   let network: LocalNetwork
-  let browser: Browser
   let sealed: SealedClient
   let receipt: SealedReceipt
   let batch: bigint
-  const served: string[] = []
-  const faults: string[] = []
 
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'sealpath-explorer-'))
-    const built = build({
-      configFile: join(EXPLORER, 'vite.config.ts'),
-      logLevel: 'warn',
-      build: { outDir: join(folder, 'site') },
-    })
+    const started = stage.start()
     network = await startLocalNetwork({
       port: PORT,
+      preload: PRELOAD,
       onCrash: (error) => {
         throw error
       },
     })
-    await built
-    site = createServer((request, response) => {
-      const name = new URL(request.url ?? '/', 'http://site').pathname.slice(SUB_PATH.length) || 'index.html'
-      served.push(name)
-      const path = join(folder, 'site', name)
-      const isThere = existsSync(path)
-      response.writeHead(isThere ? 200 : 404, { 'content-type': TYPES[extname(name)] ?? 'application/octet-stream' })
-      response.end(isThere ? readFileSync(path) : '')
-    })
-    await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve))
-    siteUrl = `http://127.0.0.1:${(site.address() as AddressInfo).port}${SUB_PATH}`
-    const { rpc: rpcUrl, aggregator: aggregatorUrl, relay: relayUrl } = network.urls
-    const config = toJson({ rpcUrl, aggregatorUrl, relayUrl, deployment: network.deployment() })
-    writeFileSync(join(folder, 'site', 'explorer.json'), config)
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
+    await started
+    stage.sources = sources()
     sealed = await connectClient()
     await (await ask()).settled({ timeoutMs: 60_000 })
     // The second, so that it has a path.
@@ -104,12 +78,14 @@ describe.skipIf(isMissing)('the explorer', () => {
   }, 240_000)
 
   afterAll(async () => {
-    await browser?.close()
+    await stage.close()
     await network?.stop()
-    site?.closeAllConnections()
-    site?.close()
-    if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
   }, 60_000)
+
+  function sources(): ExplorerConfig {
+    const { rpc: rpcUrl, aggregator: aggregatorUrl, relay: relayUrl } = network.urls
+    return { rpcUrl, aggregatorUrl, relayUrl, deployment: network.deployment() }
+  }
 
   async function connectClient(): Promise<SealedClient> {
     const { wallet } = await network.buyCredits({ seed: new Uint8Array(32).fill(23) })
@@ -128,36 +104,12 @@ describe.skipIf(isMissing)('the explorer', () => {
     return sealed.receiptOf(response)
   }
 
-  async function openPage(fragment: string, options: BrowserContextOptions = {}): Promise<Page> {
-    faults.length = 0
-    const page = await browser.newPage(options)
-    page.on('pageerror', (error) => faults.push(`page: ${error.message}`))
-    page.on('console', (message) => {
-      if (message.type() === 'error' || message.type() === 'warning') faults.push(`console: ${message.text()}`)
-    })
-    const { rpc, aggregator, relay } = network.urls
-    const ours = [siteUrl, rpc, aggregator, relay, 'http://127.0.0.1:9'].map((url) => new URL(url).origin)
-    page.on('request', (request) => {
-      const { origin, protocol } = new URL(request.url())
-      if (/^https?:$/.test(protocol) && !ours.includes(origin)) faults.push(`request: ${request.url()}`)
-    })
-    await page.goto(`${siteUrl}${fragment}`)
-    return page
-  }
+  const openPage = stage.openPage.bind(stage)
 
   const drop = (page: Page, text: string) =>
     page
       .getByLabel('Receipt file')
       .setInputFiles({ name: 'receipt.json', mimeType: 'application/json', buffer: Buffer.from(text) })
-
-  /** The state of every step by its name, once all are made. */
-  async function stepsOf(page: Page): Promise<Record<string, string>> {
-    await page.locator('[data-verdict]').first().waitFor()
-    const steps = await page
-      .locator('[data-step]')
-      .evaluateAll((all) => all.map((each) => [each.getAttribute('data-step'), each.getAttribute('data-state')]))
-    return Object.fromEntries(steps) as Record<string, string>
-  }
 
   const verdictOf = (page: Page) => page.locator('[data-verdict]').first().textContent()
   const passing = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, 'passed']))
@@ -166,16 +118,12 @@ describe.skipIf(isMissing)('the explorer', () => {
     served.length = 0
     const page = await openPage('')
     await page.getByRole('img', { name: /^Receipts settled/ }).waitFor()
-    const html = readFileSync(join(folder, 'site', 'index.html'), 'utf8')
+    const html = String(stage.bytesOf('index.html'))
     expect(html.match(/(?:src|href)="(?!\.\/|data:)[^"]*"/g)).toBeNull()
     expect(html).toContain("default-src 'none'")
-    const bytes = [...new Set(served)].reduce(
-      (sum, name) => sum + gzipSync(readFileSync(join(folder, 'site', name))).length,
-      0,
-    )
-    expect(bytes).toBeLessThan(FIRST_LOAD_BYTES_MAX)
+    expect(stage.servedBytes).toBeLessThan(LOAD_BYTES_MAX)
     // What verifies evidence is loaded where evidence is shown.
-    expect([...new Set(served)].length).toBeLessThan(readdirSync(join(folder, 'site', 'assets')).length + 2)
+    expect([...new Set(served)].length).toBeLessThan(readdirSync(join(stage.siteFolder, 'assets')).length + 2)
     expect(faults).toEqual([])
     await page.close()
   })
@@ -210,9 +158,7 @@ describe.skipIf(isMissing)('the explorer', () => {
     expect(await verdictOf(page)).toBe('The receipt holds: every step passed.')
     await page.getByText('This receipt is of a development enclave').waitFor()
     await page.getByText('settlement system').waitFor()
-    const saving = page.waitForEvent('download')
-    await page.getByRole('button', { name: 'Save the proof bundle' }).click()
-    const bundle = readFileSync(await (await saving).path(), 'utf8')
+    const bundle = await savedBy(page, () => page.getByRole('button', { name: 'Save the proof bundle' }).click())
     expect(parseProofBundle(bundle).settled.batch).toBe(batch)
     expect(faults).toEqual([])
     await page.close()
@@ -303,7 +249,7 @@ describe.skipIf(isMissing)('the explorer', () => {
     const page = await openPage('#/receipt')
     await drop(page, '{"format":"sealpath-receipt/1"}')
     await page.getByRole('alert').getByText('This is no receipt').waitFor()
-    await page.goto(`${siteUrl}#/receipt?rpc=nothing`)
+    await page.goto(`${stage.siteUrl}#/receipt?rpc=nothing`)
     await page.getByRole('alert').getByText('rpcUrl').waitFor()
     await page.getByRole('button', { name: 'Read from these' }).waitFor()
     await page.close()
@@ -318,17 +264,9 @@ describe.skipIf(isMissing)('the explorer', () => {
       ['receipt', '#/receipt'],
     ] as const
     const page = await openPage('', options)
-    const look = async (what: string): Promise<void> => {
-      const overflow = await page.evaluate(
-        () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
-      )
-      expect(overflow, `${what} is wider than the window`).toBe(0)
-      const shots = process.env.SEALPATH_SCREENSHOTS
-      if (shots !== undefined)
-        await page.screenshot({ path: join(shots, `explorer-${what}-${name}.png`), fullPage: true })
-    }
+    const look = (what: string): Promise<void> => lookAt(page, `${what}-${name}`)
     for (const [what, fragment] of pages) {
-      await page.goto(`${siteUrl}${fragment}`)
+      await page.goto(`${stage.siteUrl}${fragment}`)
       if (what === 'network' || what === 'enclave') await page.locator('.chart canvas').waitFor()
       if (what === 'enclave' || what === 'batch') await stepsOf(page)
       if (what === 'network') await page.getByText('development').first().waitFor()
@@ -354,4 +292,163 @@ describe.skipIf(isMissing)('the explorer', () => {
     expect(faults).toEqual([])
     await page.close()
   })
+
+  const entriesOf = (role: 'gateway' | 'issuer'): Entry[] =>
+    readFileSync(join(network.folder, `${role}.transcript`), 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as Entry)
+
+  async function sendFromPage(page: Page, prompt: string): Promise<void> {
+    await page.getByLabel('Your question').fill(prompt)
+    await page.getByLabel('Your question').press('Enter')
+  }
+
+  /** The page as it is, in every view. */
+  async function lookAtAll(page: Page, what: string): Promise<void> {
+    for (const { name, options } of VIEWS) {
+      await page.setViewportSize(options.viewport ?? { width: 1000, height: 900 })
+      await page.emulateMedia({ colorScheme: options.colorScheme ?? null })
+      await lookAt(page, `${what}-${name}`)
+    }
+  }
+
+  it('pays for a question from a wallet of its own, and shows of it what issuer and chain got', async () => {
+    const prompt = 'Who can link what I paid with?'
+    const relay = await openRecordingProxy(network.urls.relay)
+    stage.sources = { ...sources(), relayUrl: relay.url }
+    // One profile: the wallet stays in it.
+    const context = await stage.browser.newContext(VIEWS[0]?.options)
+    const page = await context.newPage()
+    stage.watch(page)
+    await page.goto(`${stage.siteUrl}#/chat`)
+
+    await sendFromPage(page, prompt)
+    const refusal = await page.getByRole('alert').textContent()
+    expect(refusal).toMatch(/answers for credits: at most 0\.\d+ OPG .* Nothing was answered and nothing was charged/)
+    await page.getByRole('button', { name: 'To the wallet' }).click()
+    await page.getByRole('button', { name: 'Make a new wallet' }).click()
+    const words = await page.locator('[data-words] li').allTextContents()
+    expect(words).toHaveLength(24)
+    await lookAtAll(page, 'chat-words')
+    await page.getByRole('button', { name: 'I have written them down' }).click()
+    await page.getByText('whose keys everybody knows').waitFor()
+    await page.getByRole('button', { name: 'Pay with a development account' }).click()
+    await page.getByText('Bought: 1 OPG in blind credits.').waitFor({ timeout: 60_000 })
+
+    // What was not answered stands there to be sent again.
+    await page.getByLabel('Your question').press('Enter')
+    await page.getByRole('link', { name: 'Check this receipt' }).waitFor({ timeout: 60_000 })
+    await page.locator('[data-layer=chain] [data-entry=transaction]').waitFor({ timeout: 60_000 })
+    const layers = {
+      you: await layerOf(page, 'you'),
+      relay: await layerOf(page, 'relay'),
+      gateway: await layerOf(page, 'gateway'),
+      issuer: await layerOf(page, 'issuer'),
+      chain: await layerOf(page, 'chain'),
+    }
+    const asked = entriesOf('gateway').findLast((entry) => entry.kind === 'request' && entry.method === 'POST')
+    if (asked?.kind !== 'request') throw new Error('the gateway opened nothing')
+    expect(layers.gateway.opened).toEqual([bytesOf(asked.body).toString()])
+    expect(JSON.parse(bytesOf(asked.body).toString())).toMatchObject({ messages: [{ role: 'user', content: prompt }] })
+    const paid = entriesOf('issuer').findLast((entry) => entry.kind === 'payment')
+    if (paid?.kind !== 'payment') throw new Error('the issuer opened no payment')
+    const { keyset, enclave, credits } = decodePayment(bytesOf(paid.plaintext))
+    const { chainId, vault } = network.deployment()
+    const ids = credits.map(({ exitKey, secret }) => toHex(creditMessage({ chainId, vault, keyset }, exitKey, secret)))
+    const shown = (layers.issuer.credits ?? []).map((line) => line.split(' ').at(-1))
+    expect(shown.toSorted()).toEqual(ids.toSorted())
+    expect(layers.issuer.for).toEqual([enclave])
+    expect(layers.gateway.payment).toEqual([paymentId(bytesOf(paid.plaintext))])
+    expect(layers.issuer['issuer-payment']).toEqual(layers.gateway.payment)
+    // What it had signed is among what it was asked to sign, and no credit that is spent is.
+    const signed = entriesOf('issuer').flatMap((entry) =>
+      entry.kind === 'request' && entry.path === '/v1/issue' ? [bytesOf(entry.body).toString()] : [],
+    )
+    const [blinded = ''] = layers.issuer.blinded ?? []
+    expect(signed.some((body) => body.includes(Buffer.from(fromHex(blinded)).toString('base64')))).toBe(true)
+    const sent = relay.exchanges.findLast(({ requestHeaders, request }) => {
+      return requestHeaders.includes('incremental') && request.length > 4_000
+    })
+    expect(layers.relay['sealed-in']).toEqual([`${sent?.request.subarray(0, 32).toString('hex')} …`])
+    expect(layers.relay.search).toEqual(['your prompt: not found', 'your answer: not found'])
+
+    const held = JSON.parse(await savedBy(page, () => page.getByRole('button', { name: 'Save the receipt' }).click()))
+    const settled = await sealed.openReceipt(JSON.stringify(held)).settled({ timeoutMs: 10_000 })
+    expect(layers.chain.batch).toEqual([`batch ${settled.settled.batch}, block ${settled.settled.block}`])
+    expect(layers.chain.transaction).toEqual([settled.settled.transaction])
+    expect(layers.chain.head?.[0]).toBe(enclave)
+    await lookAtAll(page, 'chat-paid')
+    await page.getByRole('link', { name: 'Check this receipt' }).click()
+    expect(await stepsOf(page)).toEqual(passing([...OWN_STEPS, ...CHAIN_STEPS]))
+    expect(await verdictOf(page)).toBe('The receipt holds: every step passed.')
+
+    // Kept in this browser, refused to a second page of it, and found again anywhere by its words.
+    await page.goto(`${stage.siteUrl}#/chat`)
+    await page.reload()
+    await page.getByRole('button', { name: 'Open a wallet' }).click()
+    const balance = await page.locator('[data-balance]').textContent()
+    expect(balance).toMatch(/^0\.99\d* OPG in \d+ credits/)
+    const second = await context.newPage()
+    await second.goto(`${stage.siteUrl}#/chat`)
+    await second.getByRole('button', { name: 'Open a wallet' }).click()
+    await second.getByText('This wallet is open on another page').waitFor()
+    await context.close()
+    const elsewhere = await stage.openPage('#/chat')
+    await elsewhere.getByRole('button', { name: 'Open a wallet' }).click()
+    await elsewhere.getByText('Restore a wallet from its words').click()
+    await elsewhere.getByLabel('The 24 words').fill(words.toReversed().join(' '))
+    await elsewhere.getByRole('button', { name: 'Restore' }).click()
+    await elsewhere.getByText('These are not the 24 words').waitFor()
+    await elsewhere.getByLabel('The 24 words').fill(words.join(' '))
+    await elsewhere.getByRole('button', { name: 'Restore' }).click()
+    await elsewhere.getByText(/^Restored: 0\.99/).waitFor({ timeout: 60_000 })
+    expect(await elsewhere.locator('[data-balance]').textContent()).toBe(balance)
+    expect(faults).toEqual([])
+    await elsewhere.close()
+    await relay.close()
+  }, 180_000)
+
+  it('buys through the wallet extension of the browser, whose owner may say no', async () => {
+    const context = await stage.browser.newContext()
+    const { address } = network.account('buyer')
+    // As extensions do it: an object in the page that asks its owner, and an endpoint of its own.
+    await context.addInitScript(
+      ({ rpcUrl, from }) => {
+        const state = { saysYes: false }
+        const request = async ({ method, params = [] }: { method: string; params?: unknown[] }): Promise<unknown> => {
+          if (method === 'eth_requestAccounts' || method === 'eth_accounts') return [from]
+          const isSigning = method === 'eth_sendTransaction' || method === 'eth_signTypedData_v4'
+          if (isSigning && !state.saysYes) throw Object.assign(new Error('User rejected the request.'), { code: 4001 })
+          const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })
+          const headers = { 'content-type': 'application/json' }
+          const { result, error } = await (await fetch(rpcUrl, { method: 'POST', headers, body })).json()
+          if (error !== undefined) throw Object.assign(new Error(error.message), error)
+          return result
+        }
+        Object.assign(globalThis, { ethereum: { request, on: () => {}, removeListener: () => {} }, extension: state })
+      },
+      { rpcUrl: network.urls.rpc, from: address },
+    )
+    stage.sources = sources()
+    const page = await context.newPage()
+    stage.watch(page)
+    await page.goto(`${stage.siteUrl}#/chat`)
+    await page.getByRole('button', { name: 'Open a wallet' }).click()
+    await page.getByRole('button', { name: 'Make a new wallet' }).click()
+    await page.getByRole('button', { name: 'I have written them down' }).click()
+    const pay = page.getByRole('button', { name: 'Pay with your wallet extension' })
+    await pay.click()
+    await page.getByRole('alert').waitFor()
+    expect(await page.getByRole('alert').textContent()).toMatch(/did not sign for the deposit/)
+    expect(await page.locator('[data-balance]').textContent()).toContain('0 OPG')
+    await page.evaluate('extension.saysYes = true')
+    await pay.click()
+    await page.getByText('Bought: 1 OPG in blind credits.').waitFor({ timeout: 60_000 })
+    const vault = { address: network.deployment().vault, abi: creditVaultAbi, eventName: 'Deposited' } as const
+    const deposits = await network.client.getContractEvents({ ...vault, fromBlock: 0n })
+    expect(deposits.at(-1)?.args).toMatchObject({ payer: address })
+    expect(faults).toEqual([])
+    await context.close()
+  }, 90_000)
 })

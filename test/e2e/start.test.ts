@@ -1,8 +1,10 @@
 /** `npm start` as a person types it: it shows the main job, survives a killed aggregator, and says clearly what is wrong. @module */
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { parseReceiptFile } from '#protocol/wire/receiptFile.ts'
 import { PORT_COUNT } from '../../scripts/local/network.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -10,10 +12,10 @@ const PORT = 19_545
 
 type Outcome = { readonly code: number | null; readonly output: string }
 
-/** Runs `npm start` in a process group of its own. `onOutput` may answer a signal to send to it, once. */
+/** Runs `npm start` in a process group of its own. `onOutput` may answer a signal to send to it, once; while it makes up its mind it is not asked again. */
 function start(
   args: readonly string[],
-  onOutput: (output: string) => NodeJS.Signals | undefined = () => undefined,
+  onOutput: (output: string) => NodeJS.Signals | undefined | Promise<NodeJS.Signals> = () => undefined,
 ): Promise<Outcome> {
   return new Promise((resolve) => {
     const child = spawn(
@@ -31,7 +33,10 @@ function start(
       const signal = isSignalled ? undefined : onOutput(output)
       if (signal === undefined) return
       isSignalled = true
-      child.kill(signal)
+      void Promise.resolve(signal).then(
+        (name) => child.kill(name),
+        () => child.kill('SIGINT'),
+      )
     }
     child.stdout.on('data', take)
     child.stderr.on('data', take)
@@ -48,7 +53,8 @@ async function isFree(port: number): Promise<boolean> {
 }
 
 async function expectNothingLeft(): Promise<void> {
-  for (let port = PORT; port < PORT + PORT_COUNT; port++) expect(await isFree(port), `port ${port}`).toBe(true)
+  // The explorer's comes after the network's.
+  for (let port = PORT; port <= PORT + PORT_COUNT; port++) expect(await isFree(port), `port ${port}`).toBe(true)
 }
 
 const LAST_LINE = /leaf 0x[0-9a-f]{64}, batch \d+, gas per head \d+, verified by contract: yes/
@@ -66,12 +72,25 @@ describe('npm start', () => {
     await expectNothingLeft()
   })
 
-  it('runs on until Ctrl-C, which leaves nothing behind', async () => {
+  it('runs on until Ctrl-C with the explorer of this network, and leaves nothing behind', async () => {
+    const seen: { page?: string; sources?: unknown; receipt?: string } = {}
+    const look = async (text: string): Promise<NodeJS.Signals> => {
+      const [, page = ''] = /page +(http:\S+)/.exec(text) ?? []
+      const [, receiptFile = ''] = /receipt +(\S+\.json)/.exec(text) ?? []
+      seen.page = await (await fetch(page)).text()
+      seen.sources = await (await fetch(new URL('explorer.json', page))).json()
+      seen.receipt = readFileSync(receiptFile, 'utf8')
+      return 'SIGINT'
+    }
     const { code, output } = await start([], (text) =>
-      text.includes('Running on until Ctrl-C') ? 'SIGINT' : undefined,
+      text.includes('See the settled proof') ? look(text) : undefined,
     )
     expect(output).toMatch(LAST_LINE)
     expect(output).toContain('curl http://127.0.0.1:')
+    expect(seen.page).toContain('<title>Sealpath explorer</title>')
+    const sources = { rpcUrl: `http://127.0.0.1:${PORT}`, relayUrl: `http://127.0.0.1:${PORT + 1}` }
+    expect(seen.sources).toMatchObject(sources)
+    expect(parseReceiptFile(seen.receipt ?? '').index).toBe(0n)
     expect(code).toBe(0)
     await expectNothingLeft()
   })

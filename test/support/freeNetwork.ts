@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { createPublicClient, createWalletClient, http, type PublicClient } from 'viem'
 import { mnemonicToAccount } from 'viem/accounts'
 import { hardhat } from 'viem/chains'
+import type { Deployment } from '#chain/deployment.ts'
 import { loadDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import {
@@ -34,6 +35,7 @@ export type FreeNetwork = {
   readonly rpcUrl: string
   readonly relayUrl: string
   readonly registry: Hex
+  readonly deployment: Deployment
   stop(): Promise<void>
 }
 
@@ -120,5 +122,5 @@ async function startAll(
   })
   await waitFor('the registration', () => isReady(urlOf(operatorPort)), 60_000)
   await waitFor('the relay', () => isReady(urlOf(ports.relay)), 30_000)
-  return { rpcUrl, relayUrl: urlOf(ports.relay), registry }
+  return { rpcUrl, relayUrl: urlOf(ports.relay), registry, deployment }
 }

@@ -15,6 +15,7 @@ import {
 } from '../../sdk/wallet/buy.ts'
 import { advanceExits, type ExitReport, startExits } from '../../sdk/wallet/exit.ts'
 import type { PurchaseStep } from '../../sdk/wallet/steps.ts'
+import { wordsOf } from '../../sdk/wallet/walletWords.ts'
 import { addressOf, type Command, readArguments, UsageError } from '../command.ts'
 import { openWalletFile } from '../walletFile.ts'
 import {
@@ -39,7 +40,6 @@ import {
 } from '../walletOptions.ts'
 import { createStepTeller, describePurchase, say, sayBalance, sayExits } from '../walletReport.ts'
 import { readPassphrase, readSeed } from '../walletTerminal.ts'
-import { wordsOf } from '../walletWords.ts'
 
 export const credits: Command = {
   name: 'credits',

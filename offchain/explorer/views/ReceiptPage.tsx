@@ -4,10 +4,21 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import { WireError } from '#protocol/wire/json.ts'
 import { type ReceiptFile, type SettledLeaf, serializeProofBundle } from '#protocol/wire/receiptFile.ts'
 import { count, opg, time } from '../format.ts'
+import { takeHandedReceipt } from '../handedReceipt.ts'
 import { type Dropped, examineFile, parseDropped } from '../receiptFile.ts'
 import { examineOnChain } from '../receiptOnChain.ts'
 import { type Step, verdictOf } from '../steps.ts'
-import { BatchLink, Complaint, DevelopmentMark, EnclaveLink, Fact, type Sources, Steps, VerdictLine } from './parts.tsx'
+import {
+  BatchLink,
+  Complaint,
+  DevelopmentMark,
+  EnclaveLink,
+  Fact,
+  type Sources,
+  Steps,
+  saveFile,
+  VerdictLine,
+} from './parts.tsx'
 
 /** Two whole exchanges of the largest size in base64. */
 const FILE_BYTES_MAX = 128 * 1024 * 1024
@@ -45,6 +56,10 @@ export function ReceiptPage({ sources }: { readonly sources: Sources }): JSX.Ele
     })
     show({ ...result, isDone: true })
   }
+  useEffect(() => {
+    const handed = takeHandedReceipt()
+    if (handed !== undefined) void examine(handed)
+  }, [])
   const examineBlob = async (file: Blob | undefined): Promise<void> => {
     if (file === undefined) return
     if (file.size <= FILE_BYTES_MAX) return examine(await file.text())
@@ -217,13 +232,7 @@ function hourOf(hour: bigint): string {
 }
 
 function save(receipt: ReceiptFile, settled: SettledLeaf): void {
-  const text = serializeProofBundle({ format: 'sealpath-proof/1', receipt, settled })
-  const url = URL.createObjectURL(new Blob([text], { type: 'application/json' }))
-  const link = document.createElement('a')
-  link.href = url
-  link.download = 'proof.json'
-  link.click()
-  URL.revokeObjectURL(url)
+  saveFile('proof.json', serializeProofBundle({ format: 'sealpath-proof/1', receipt, settled }))
 }
 
 function parseOrComplain(text: string, complain: (message: string) => void): Dropped | undefined {

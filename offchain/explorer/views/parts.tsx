@@ -1,6 +1,6 @@
 /** What several pages are made of. @module */
 import { type ComponentChildren, type Context, createContext, type JSX } from 'preact'
-import { useContext } from 'preact/hooks'
+import { useContext, useEffect, useState } from 'preact/hooks'
 import type { Hex } from '#protocol/bytes.ts'
 import type { ExplorerConfig } from '../config.ts'
 import { short } from '../format.ts'
@@ -97,4 +97,30 @@ export function Complaint({ children }: { readonly children: ComponentChildren }
       {children}
     </p>
   )
+}
+
+/** What `load` answers, once: code that only some visits need. */
+export function useLoaded<T extends object>(load: () => Promise<T>): T | 'failed' | undefined {
+  const [loaded, setLoaded] = useState<T | 'failed'>()
+  useEffect(() => {
+    let isCurrent = true
+    load().then(
+      (value) => isCurrent && setLoaded(value),
+      () => isCurrent && setLoaded('failed'),
+    )
+    return () => {
+      isCurrent = false
+    }
+  }, [load])
+  return loaded
+}
+
+/** Hands the person a file. */
+export function saveFile(name: string, text: string): void {
+  const url = URL.createObjectURL(new Blob([text], { type: 'application/json' }))
+  const link = document.createElement('a')
+  link.href = url
+  link.download = name
+  link.click()
+  URL.revokeObjectURL(url)
 }

@@ -18,6 +18,7 @@ import {
 import { parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
 import { SealpathError } from '../errors.ts'
 import { findIssuers, type Network, type TrustedGateway } from '../gateway.ts'
+import type { RelayFetch } from '../options.ts'
 import { callThroughRelay } from '../relayCall.ts'
 
 export type IssuerAccess = {
@@ -39,6 +40,8 @@ export type IssuerAccessOptions = {
   readonly vault: Hex
   readonly keyset: Hex
   readonly timeoutMs: number
+  /** As in `ConnectOptions`. */
+  readonly fetch?: RelayFetch | undefined
 }
 
 /** An issuer that writes a keyset, and how to ask it. */
@@ -52,7 +55,7 @@ export async function findKeysetIssuer(
   const issuers = await findIssuers(network, {}, BigInt(Math.floor(Date.now() / 1000)))
   let failure: unknown
   for (const enclave of issuers) {
-    const access = accessIssuer({ ...options, issuer: enclave })
+    const access = accessIssuer({ fetch: network.fetch, ...options, issuer: enclave })
     try {
       if ((await access.keysets()).keysets.includes(options.keyset)) return { enclave, access }
     } catch (error) {
@@ -86,13 +89,13 @@ export function accessIssuer(options: IssuerAccessOptions): IssuerAccess {
 }
 
 async function call<T>(
-  { suites, issuer, timeoutMs }: IssuerAccessOptions,
+  { issuer, ...how }: IssuerAccessOptions,
   method: 'GET' | 'POST',
   path: string,
   body: Uint8Array,
   schema: Schema<T>,
 ): Promise<T> {
-  const answer = await callThroughRelay({ suites, timeoutMs }, issuer, { method, path, body })
+  const answer = await callThroughRelay(how, issuer, { method, path, body })
   const text = decodeUtf8(answer.body)
   if (answer.status === 200) return parseJson(schema, text, 'issuer answer')
   const { error } = parseJson(ApiErrorSchema, text, 'issuer error')

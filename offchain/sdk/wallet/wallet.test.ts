@@ -49,6 +49,21 @@ describe('buying and paying', () => {
     }
   }, 30_000)
 
+  it('tells of each credit what the issuer had signed in its place', async () => {
+    const purchase = await wallet.startPurchase(ONE_OPG)
+    issuer.deposits.set(purchase.claimKey, ONE_OPG)
+    await wallet.finishPurchase(purchase.number, await issuer.issue(purchase))
+    const asked = purchase.outputs.map(({ blinded }) => toHex(encodeG1(blinded)))
+    expect(wallet.credits.map((credit) => toHex(wallet.keys.blindedOf(credit)))).toEqual(asked)
+    const { payment, id } = await wallet.pay(ENCLAVE, 1_024n)
+    await wallet.finishPayment(id, issuer.capture(payment, 992n))
+    const change = wallet.credits.filter(({ path }) => path === 'change')
+    expect(change.length).toBeGreaterThan(0)
+    for (const credit of change) {
+      expect(toHex(wallet.keys.blindedOf(credit))).toBe(toHex(payment.blanks[credit.counter] ?? new Uint8Array()))
+    }
+  }, 30_000)
+
   it('uses every blank and every purchase output once, across restarts', async () => {
     await buy()
     const first = await wallet.pay(ENCLAVE, 32n)

@@ -62,8 +62,7 @@ export class WalletKeys {
 
   /** The blank `counter`, compressed. */
   blank(counter: number): Uint8Array {
-    const secrets = deriveCredit(this.#seed, 'change', this.keysetId, counter)
-    return encodeG1(blindMessage(this.#messageOf(secrets), secrets.blinding))
+    return this.blindedOf({ path: 'change', counter })
   }
 
   /** The credit that blank `counter` became. The blind signature was checked before. */
@@ -86,6 +85,12 @@ export class WalletKeys {
       throw new CreditError('BAD_SIGNATURE', 'the change is not signed by the keyset')
     }
     return credit
+  }
+
+  /** The blinded point that the issuer signed for this credit, compressed: all that it saw of it before it was spent. */
+  blindedOf(credit: Pick<WalletCredit, 'path' | 'counter'>): Uint8Array {
+    const secrets = this.#secretsOf(credit)
+    return encodeG1(blindMessage(this.#messageOf(secrets), secrets.blinding))
   }
 
   /** A credit's id, the message that its signature signs: what the issuer publishes once it is spent. */
@@ -112,7 +117,7 @@ export class WalletKeys {
     }
   }
 
-  #secretsOf({ path, counter }: WalletCredit): CreditSecrets {
+  #secretsOf({ path, counter }: Pick<WalletCredit, 'path' | 'counter'>): CreditSecrets {
     return deriveCredit(this.#seed, path, this.keysetId, counter)
   }
 
