@@ -26,6 +26,16 @@ export type TestKeyset = { readonly id: Hex; readonly keyset: Keyset; readonly s
 
 /** Opens a keyset written by `writer`, with keys made from `label`. Its first phase lasts 30 days, its second 30 more. */
 export async function openTestKeyset(chain: LocalChain, writer: Hex, label = 'keyset'): Promise<TestKeyset> {
+  const made = await makeTestKeyset(chain, label)
+  const { signUntil, spendUntil, exitUntil } = made.keyset
+  const access = { client: chain.client, wallet: chain.wallet('deployer'), ...chain.addresses }
+  const keys = joinBytes(made.keyset.keys.map(encodeEip2537G2))
+  await advanceKeyset(access, { id: made.id, keys, times: { signUntil, spendUntil, exitUntil }, writer })
+  return made
+}
+
+/** The same keyset, which nobody knows yet. */
+export async function makeTestKeyset(chain: LocalChain, label = 'keyset'): Promise<TestKeyset> {
   const { timestamp } = await chain.client.getBlock()
   const secretKeys = DENOMINATIONS.map((exponent) => {
     const half = (part: number) => keccak256(new TextEncoder().encode(`${label} ${exponent} ${part}`))
@@ -40,12 +50,7 @@ export async function openTestKeyset(chain: LocalChain, writer: Hex, label = 'ke
     spendUntil: signUntil + 30 * DAY,
     exitUntil: signUntil + 400 * DAY,
   }
-  const { spendUntil, exitUntil } = keyset
-  const id = hashKeyset(keyset)
-  const access = { client: chain.client, wallet: chain.wallet('deployer'), ...chain.addresses }
-  const keys = joinBytes(keyset.keys.map(encodeEip2537G2))
-  await advanceKeyset(access, { id, keys, times: { signUntil, spendUntil, exitUntil }, writer })
-  return { id, keyset, secretKeys }
+  return { id: hashKeyset(keyset), keyset, secretKeys }
 }
 
 /** Deposits a size (0, 1 or 2: 1, 10 or 100 OPG) from the deployer for a claim key. */
