@@ -1,5 +1,6 @@
 /** `sealpath init`: what it asks, what it writes, and that every role reads what was written for it. @module */
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -100,6 +101,29 @@ describe('a configuration that was written', () => {
       { model: 'one', source: 'proxied', requestUnits: 7n },
       { model: 'two', source: 'proxied', requestUnits: 7n },
     ])
+  })
+
+  it('of a gateway says from which amount the agent draws by itself, and where its page is', async () => {
+    await run('gateway', {
+      ...chain(),
+      aggregators: 'http://a.test',
+      'payout-minimum': '2.5',
+      'page-listen': '127.0.0.1:9',
+    })
+    const operator = readConfig(OperatorConfigSchema, at('gateway', 'operator.json'))
+    expect(operator.payouts).toEqual({ unitsMin: 2_500_000n })
+    expect(operator.page).toMatchObject({ host: '127.0.0.1', port: 9 })
+    const odd = { ...chain(), aggregators: 'http://a.test', 'payout-minimum': 'much' }
+    await expect(run('gateway', odd)).rejects.toThrow(/an amount like 1 or 2.5 OPG/)
+  })
+
+  it('of a gateway before a model server of its own has the digests of what it measures', async () => {
+    writeFileSync(at('weights.bin'), 'weights')
+    const server = { 'model-server': 'http://127.0.0.1:1/v1', 'server-kind': 'vllm', models: 'one', source: 'measured' }
+    await run('gateway', { ...chain(), ...server, aggregators: 'http://a.test', 'measured-files': at('weights.bin') })
+    const { backends } = readConfig(GatewayConfigSchema, at('gateway', 'gateway.json'))
+    const sha256 = createHash('sha256').update('weights').digest('hex')
+    expect(JSON.stringify(backends)).toContain(sha256)
   })
 
   it('of a relay, an aggregator and an issuer is read by them', async () => {
