@@ -30,26 +30,53 @@ async function send(
   contentType: string,
   accept: string,
   body: Uint8Array<ArrayBuffer>,
-  { timeoutMs, fetch: ask = fetch }: Omit<RelayCallOptions, 'suites'>,
+  { timeoutMs, fetch }: Omit<RelayCallOptions, 'suites'>,
 ): Promise<Uint8Array> {
+  const signal = AbortSignal.timeout(timeoutMs)
   let response: Response
   try {
-    response = await ask(url, {
-      method: 'POST',
-      headers: { 'content-type': contentType },
-      body,
-      signal: AbortSignal.timeout(timeoutMs),
-      referrerPolicy: 'no-referrer',
-      credentials: 'omit',
-    })
+    response = await postSealed(url, { headers: { 'content-type': contentType }, body, signal, fetch })
     if (response.ok && mediaTypeOf(response.headers.get('content-type')) === accept) {
       return new Uint8Array(await response.arrayBuffer())
     }
   } catch (cause) {
+    if (cause instanceof SealpathError) throw cause
     throw new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
   }
   await response.body?.cancel()
   throw relayRefusal(response)
+}
+
+export type SealedPost = {
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array<ArrayBuffer>
+  readonly signal: AbortSignal
+  /** The platform's unless told. */
+  readonly fetch?: RelayFetch | undefined
+}
+
+/**
+ * Posts sealed bytes, and the same bytes once more where the connection broke before an answer: relays close idle connections just when the next
+ * request comes. An enclave opens the same bytes once, so a second refusal to open means that the first did arrive, and is no answer. Throws
+ * `SealpathError` (`RELAY_FAILED`), and the reason of `signal` as soon as it aborts.
+ */
+export async function postSealed(url: URL, { fetch: ask = fetch, ...post }: SealedPost): Promise<Response> {
+  const asking = (): Promise<Response> =>
+    ask(url, { ...post, method: 'POST', referrerPolicy: 'no-referrer', credentials: 'omit' })
+  let failure: SealpathError
+  try {
+    return await asking()
+  } catch (cause) {
+    post.signal.throwIfAborted()
+    failure = new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
+  }
+  const again = await asking().catch(() => {
+    post.signal.throwIfAborted()
+    throw failure
+  })
+  if (again.ok || relayRefusal(again).reason !== NOT_OPENED) return again
+  await again.body?.cancel()
+  throw failure
 }
 
 /** Why `response` is no sealed answer. `reason`: `NOT_OPENED` when the enclave has other keys by now, otherwise `HTTP_` and the status. */

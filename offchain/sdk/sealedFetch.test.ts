@@ -159,6 +159,42 @@ describe('a relay', () => {
     expect(await codeOf(ask(await stage.noRelay()))).toEqual(['RELAY_FAILED', undefined])
   })
 
+  test('that closed the connection just then is sent the same bytes once more', async () => {
+    const network = await stage.network()
+    const sent: unknown[] = []
+    const fetchSecond: typeof fetch = (input, init) => {
+      sent.push(init?.body)
+      return sent.length === 1 ? Promise.reject(new TypeError('fetch failed')) : fetch(input, init)
+    }
+    const { response, receipt } = await ask(
+      { ...network, access: { ...network.access, fetch: fetchSecond } },
+      { stream: false },
+    )
+    expect(await response.text()).toContain('Hello')
+    await receipt
+    expect(sent).toHaveLength(2)
+    expect(sent[1]).toBe(sent[0])
+  })
+
+  test('whose answer was lost has failed, and the enclave answered once', async () => {
+    let answers = 0
+    const network = await stage.network(() => {
+      answers++
+      return sayHello()
+    })
+    let isFirst = true
+    const loseFirst: typeof fetch = async (input, init) => {
+      const response = await fetch(input, init)
+      if (!isFirst) return response
+      isFirst = false
+      await response.arrayBuffer()
+      throw new TypeError('fetch failed')
+    }
+    const access = { ...network.access, fetch: loseFirst }
+    expect(await codeOf(ask({ ...network, access }))).toEqual(['RELAY_FAILED', undefined])
+    expect(answers).toBe(1)
+  })
+
   test.each([
     [503, 'application/problem+json'],
     [502, 'text/html'],

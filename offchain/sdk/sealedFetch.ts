@@ -19,7 +19,7 @@ import { preferredConfig, type TrustedGateway } from './gateway.ts'
 import type { GatewayTerms } from './gatewayTerms.ts'
 import type { RelayFetch } from './options.ts'
 import { type ExchangeAccess, type Head, ReceiptCheck } from './receiptCheck.ts'
-import { NOT_OPENED, notOpened, relayRefusal } from './relayCall.ts'
+import { NOT_OPENED, notOpened, postSealed, relayRefusal } from './relayCall.ts'
 import type { SealedReceipt } from './sealedReceipt.ts'
 import type { PaymentInFlight } from './wallet/payer.ts'
 
@@ -137,23 +137,11 @@ function openResponse({ status, headers }: Head, body: ReadableStream<Uint8Array
 async function send(
   url: URL,
   sealed: SealedHttpRequest,
-  abort: AbortSignal,
-  ask: RelayFetch = fetch,
+  signal: AbortSignal,
+  fetch: RelayFetch | undefined,
 ): Promise<Response> {
-  let outer: Response
-  try {
-    outer = await ask(url, {
-      method: 'POST',
-      headers: { 'content-type': sealed.contentType, incremental: '?1' },
-      body: sealed.body,
-      signal: abort,
-      referrerPolicy: 'no-referrer',
-      credentials: 'omit',
-    })
-  } catch (cause) {
-    abort.throwIfAborted()
-    throw new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
-  }
+  const headers = { 'content-type': sealed.contentType, incremental: '?1' }
+  const outer = await postSealed(url, { headers, body: sealed.body, signal, fetch })
   if (outer.ok && mediaTypeOf(outer.headers.get('content-type')) === sealed.accept) return outer
   await outer.body?.cancel()
   const refusal = relayRefusal(outer)
