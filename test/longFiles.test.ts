@@ -7,7 +7,8 @@ import { expect, it } from 'vitest'
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
 const LINES_MAX = 400
 
-const ONE_AUDIT = 'one contract with one storage: an auditor reads it in one piece, and a base contract would only hide half of its state'
+const ONE_AUDIT =
+  'one contract with one storage: an auditor reads it in one piece, and a base contract would only hide half of its state'
 const ONE_STAGE = 'one stage that is dear to build, and every case on it'
 const ONE_SUBJECT = 'every rule of one subject, a case each'
 

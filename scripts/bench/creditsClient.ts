@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { type ClientCosts, measureClient } from './creditsClientWork.ts'
-import type { Row } from './row.ts'
+import { type Row, summarize } from './row.ts'
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
 const TIMEOUT_MS = 60_000
@@ -25,14 +25,14 @@ function rowsOf(id: string, where: string, { payMs, changeMs }: ClientCosts): Ro
     {
       id: `credits.client.${id}`,
       name: `client in ${where}: eight credits chosen, payment made, stored in memory, encoded and sealed (X-Wing), blanks prepared ahead`,
-      value: round(payMs),
+      ...summarize(payMs, 1),
       unit: 'ms',
       target: TARGET,
     },
     {
       id: `credits.client.${id}.change`,
       name: `client in ${where}, after the answer: change opened, verified and unblinded`,
-      value: round(changeMs),
+      ...summarize(changeMs, 1),
       unit: 'ms',
     },
   ]
@@ -100,8 +100,4 @@ async function bundlePage(): Promise<string> {
     write: false,
   })
   return outputFiles[0]?.text ?? ''
-}
-
-function round(value: number): number {
-  return Math.round(10 * value) / 10
 }

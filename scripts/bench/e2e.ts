@@ -15,13 +15,13 @@ import { exchange, readInnerRequest, SEALED_ORIGIN } from '../../offchain/sdk/se
 import { freePort } from '../../test/support/freePort.ts'
 import { demoPrices } from '../local/demoPrices.ts'
 import { BenchProcesses } from './processes.ts'
-import { median, type Row } from './row.ts'
+import { median, type Row, round, summarize } from './row.ts'
 
 const TOKENS = 400
 const WARM_UPS = 400
 const WARM_UPS_AT_ONCE = 4
 const RUNS = 15
-const PRIVATE_RUNS = 3
+const PRIVATE_RUNS = 5
 const MODEL = 'bench'
 const CHAIN = {
   chainId: 31_337,
@@ -147,20 +147,32 @@ async function measure(begin: () => Promise<Response>): Promise<Timing> {
 function balancedRows(plain: readonly Timing[], balanced: readonly Timing[]): Row[] {
   const total = (timings: readonly Timing[]) => median(timings.map(({ totalMs }) => totalMs))
   const first = (timings: readonly Timing[]) => median(timings.map(({ firstMs }) => firstMs))
+  const direct = (value: number) => [{ name: 'direct', value: round(value, 2), unit: 'ms' }]
   return [
     {
       id: 'seal.e2e',
       name: '400 tokens of a model server at 2,000 tokens/s, relay included, `balanced`, over direct',
-      value: round(total(balanced) / total(plain)),
+      // Of the medians, and around it each answer beside the direct one before it.
+      ...summarize(
+        balanced.map(({ totalMs }, run) => totalMs / (plain[run]?.totalMs ?? Number.NaN)),
+        2,
+      ),
+      value: round(total(balanced) / total(plain), 2),
       unit: 'x',
       target: { value: 1.15, direction: 'at most' },
-      peer: 'prototype 1.4',
+      others: direct(total(plain)),
+      published: 'prototype 1.4',
     },
     {
       id: 'seal.ttft',
       name: 'first token of the same answer, `balanced`, unpaid, later than direct',
-      value: round(first(balanced) - first(plain)),
+      ...summarize(
+        balanced.map(({ firstMs }, run) => firstMs - (plain[run]?.firstMs ?? Number.NaN)),
+        2,
+      ),
+      value: round(first(balanced) - first(plain), 2),
       unit: 'ms',
+      others: direct(first(plain)),
       target: { value: 10, direction: 'at most' },
     },
   ]
@@ -170,7 +182,7 @@ function privateRows(timings: readonly Timing[]): Row[] {
   const row = (id: string, name: string, unit: string, of: (timing: Timing) => number): Row => ({
     id,
     name,
-    value: round(median(timings.map(of))),
+    ...summarize(timings.map(of), 2),
     unit,
   })
   return [
@@ -178,8 +190,4 @@ function privateRows(timings: readonly Timing[]): Row[] {
     row('private.total', 'the whole answer in `private` mode', 'ms', ({ totalMs }) => totalMs),
     row('private.rate', 'what a `private` answer carries', 'B/s', ({ bytes, totalMs }) => (bytes * 1000) / totalMs),
   ]
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100
 }

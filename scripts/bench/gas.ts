@@ -20,49 +20,53 @@ import {
 import { deployLocal, type LocalChain, registerTestEnclave, type TestEnclave } from '../../test/support/chain.ts'
 import { depositCredits, openTestKeyset } from '../../test/support/credits.ts'
 import { measureExits } from './exits.ts'
+import { type ModelFigures, measureModels } from './peers/models.ts'
 import { measureRealDocuments } from './realDocuments.ts'
 import { measureCryptography, measureRegistration } from './registration.ts'
-import type { Row } from './row.ts'
+import { type Row, round } from './row.ts'
 
 const EARNINGS_KIND = 1
 const FINALITY_SETTLED = 2
 const METER_ARTIFACT = '../../artifacts/test/contracts/support/ProofMeter.sol/ProofMeter.json'
 
-/** The gas rows. */
+/** The gas rows, and beside them what models of others' settlement cost on the same EVM. */
 export async function measureGas(): Promise<Row[]> {
+  const models = await measureModels()
   return [
-    ...(await measureSettling()),
-    await measureVerifying(),
+    ...(await measureSettling(models)),
+    await measureVerifying(models),
     ...(await measureExits()),
     ...(await measureRegistration()),
     ...(await measureRealDocuments()),
     ...(await measureCryptography()),
+    ...models.rows,
   ]
 }
 
-async function measureSettling(): Promise<Row[]> {
+async function measureSettling({ perReceipt }: ModelFigures): Promise<Row[]> {
   const small = await settleWorkload(10, 1_000)
   const large = await settleWorkload(100, 10_000)
   return [
     {
       id: 'gas.settle.10k',
       name: '10,000 receipts of 10 enclaves, per receipt, clearing and payout credited',
-      value: round(small / 10_000),
+      value: round(small / 10_000, 2),
       unit: 'gas',
       target: { value: 31, direction: 'at most' },
-      peer: 'x402 485; 0G 1,120; OpenGradient 1,279 (event only, unverified); GraphTally 1,645',
+      others: perReceipt,
+      published: 'x402 485; 0G 1,120; OpenGradient 1,279 (event only, unverified); GraphTally 1,645; Aligned 1,937',
     },
     {
       id: 'gas.settle.1m',
       name: '1,000,000 receipts of 100 enclaves, per receipt, likewise',
-      value: round(large / 1_000_000),
+      value: round(large / 1_000_000, 2),
       unit: 'gas',
       target: { value: 3, direction: 'at most' },
     },
     {
       id: 'gas.settle.head',
       name: 'one more head with its clearing line',
-      value: round((large - small) / 90),
+      value: round((large - small) / 90, 2),
       unit: 'gas',
     },
   ]
@@ -136,7 +140,7 @@ async function settleOnce(
 }
 
 /** A log of 10,000 in a batch of 16 heads: what a contract pays to learn that one of its receipts settled. */
-async function measureVerifying(): Promise<Row> {
+async function measureVerifying({ perStatement }: ModelFigures): Promise<Row> {
   const chain = await deployLocal()
   try {
     const domain = domainOf(chain)
@@ -186,7 +190,8 @@ async function measureVerifying(): Promise<Row> {
       value: Number(gas),
       unit: 'gas',
       target: { value: 20_000, direction: 'at most' },
-      peer: 'EAS 277,000 and ERC-8004 304,000 to write one',
+      others: perStatement,
+      published: 'EAS 277,000 and ERC-8004 304,000 to write one',
     }
   } finally {
     await chain.close()
@@ -239,8 +244,4 @@ async function deployMeter(chain: LocalChain): Promise<{ address: Hex; abi: type
   const { contractAddress } = await chain.client.waitForTransactionReceipt({ hash })
   if (contractAddress === null || contractAddress === undefined) throw new Error('the meter was not deployed')
   return { address: contractAddress, abi: METER_ABI }
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100
 }

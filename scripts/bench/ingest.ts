@@ -6,7 +6,7 @@ import { freePort } from '../../test/support/freePort.ts'
 import { startPostgres } from '../../test/support/postgres.ts'
 import { deliver, peakMebibytes, Sender } from './ingestSender.ts'
 import { BenchProcesses } from './processes.ts'
-import { median, type Row } from './row.ts'
+import { type Row, summarize } from './row.ts'
 
 const RUNS = 5
 /** Enclaves that deliver at once, and leaves in each delivery. */
@@ -43,7 +43,7 @@ export async function measureIngest(): Promise<Row[]> {
       {
         id: 'log.ingest',
         name: 'leaves a second, durable over HTTP, two enclaves at once with 250,000 each',
-        value: Math.round(median(rates)),
+        ...summarize(rates),
         unit: '1/s',
         target: { value: 300_000, direction: 'at least' },
       },

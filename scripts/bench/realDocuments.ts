@@ -7,7 +7,7 @@ import { authorityIds, makeNitroHints } from '#protocol/evidence/nitroHints.ts'
 import { deployArtifact } from '../../test/support/artifacts.ts'
 import { deployLocal } from '../../test/support/chain.ts'
 import { type NitroVector, nitroVectors } from '../../test/support/nitroVectors.ts'
-import { median, type Row } from './row.ts'
+import { type Row, summarize } from './row.ts'
 
 /** The rows `gas.document.*`, medians over the genuine documents; none where their folder is absent. */
 export async function measureRealDocuments(): Promise<Row[]> {
@@ -21,15 +21,15 @@ export async function measureRealDocuments(): Promise<Row[]> {
   }
   if (genuine.length === 0) return []
   const unit = 'gas'
-  const count = `median of ${genuine.length} documents`
+  const count = `of ${genuine.length} documents`
   return [
     {
       id: 'gas.document.warm',
       name: `real Nitro document under cached CAs, verified, ${count}`,
-      value: median(warm),
+      ...summarize(warm),
       unit,
     },
-    { id: 'gas.document.cold', name: `the same with a cold chain, ${count}`, value: median(cold), unit },
+    { id: 'gas.document.cold', name: `the same with a cold chain, ${count}`, ...summarize(cold), unit },
   ]
 }
 

@@ -8,7 +8,7 @@ import { BenchProcesses } from './processes.ts'
 import type { ClientCommand } from './relayClients.ts'
 import { SEALED_CELL_BYTES } from './relayGateway.ts'
 import type { RelayUsage } from './relayProcess.ts'
-import { median, type Row } from './row.ts'
+import { type Row, round, summarize } from './row.ts'
 
 const STREAMS = 2_000
 const SAMPLES = 11
@@ -74,25 +74,25 @@ function pin(child: ChildProcess, core: number): void {
 function rowsOf(idle: RelayUsage, samples: readonly Sample[]): Row[] {
   const rssBytes = Math.max(...samples.map((sample) => sample.rssBytes))
   const steps = samples.slice(1).map((sample, i) => ({ from: samples[i] ?? sample, to: sample }))
-  const cellsPerSecond = median(
-    steps.map(({ from, to }) => (to.bytes - from.bytes) / CELL_BYTES_CARRIED / ((to.atMs - from.atMs) / 1000)),
+  const cellsPerSecond = steps.map(
+    ({ from, to }) => (to.bytes - from.bytes) / CELL_BYTES_CARRIED / ((to.atMs - from.atMs) / 1000),
   )
-  const share = median(steps.map(({ from, to }) => (to.cpuMicros - from.cpuMicros) / (to.atMs - from.atMs) / 10))
+  const shares = steps.map(({ from, to }) => (to.cpuMicros - from.cpuMicros) / (to.atMs - from.atMs) / 10)
   return [
     {
       id: 'relay.streams',
       name: `memory of the relay for each of ${STREAMS.toLocaleString('en-US')} \`private\` streams at once, on one core`,
-      value: round((rssBytes - idle.rssBytes) / 1024 / STREAMS),
+      value: round((rssBytes - idle.rssBytes) / 1024 / STREAMS, 1),
       unit: 'KiB',
       target: { value: 64, direction: 'at most' },
     },
     {
       id: 'relay.cells',
       name: `cells a second that it carries then; the streams' tick asks for ${((STREAMS * 1000) / TICK_MS).toLocaleString('en-US')}`,
-      value: Math.round(cellsPerSecond),
+      ...summarize(cellsPerSecond),
       unit: '/s',
     },
-    { id: 'relay.core', name: 'CPU time that it needs for them, of one core', value: round(share), unit: '%' },
+    { id: 'relay.core', name: 'CPU time that it needs for them, of one core', ...summarize(shares, 1), unit: '%' },
   ]
 }
 
@@ -105,8 +105,4 @@ function ask(child: ChildProcess, command: ClientCommand | 'usage'): Promise<unk
     child.once('message', resolve)
     child.send(command)
   })
-}
-
-function round(value: number): number {
-  return Math.round(value * 10) / 10
 }

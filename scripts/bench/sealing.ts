@@ -8,7 +8,7 @@ import { parseKeyConfigList } from '#protocol/sealing/keyConfig.ts'
 import { openRequest, sealRequest } from '#protocol/sealing/ohttp.ts'
 import { KEM_X_WING, type MaybeBytes, type SealingSuites } from '#protocol/sealing/suite.ts'
 import { createWebSuites } from '#protocol/sealing/webSuites.ts'
-import { median, type Row } from './row.ts'
+import { median, type Row, round, summarize } from './row.ts'
 
 const RUNS = 5
 const OPENS = 400
@@ -24,19 +24,23 @@ export async function measureSealing(): Promise<Row[]> {
 /** X-Wing set-up and open of 1 KiB: node:crypto against WebCrypto, both behind the same interfaces. */
 async function measureOpening(): Promise<Row> {
   const ratios: number[] = []
+  const webRates: number[] = []
   for (let run = 0; run <= RUNS; run++) {
-    const ratio =
-      (await opensPerSecond(createNodeSuites())) / (await opensPerSecond(createWebSuites({ noble: 'never' })))
+    const ours = await opensPerSecond(createNodeSuites())
+    const web = await opensPerSecond(createWebSuites({ noble: 'never' }))
     // The first round warms both up.
-    if (run > 0) ratios.push(ratio)
+    if (run === 0) continue
+    ratios.push(ours / web)
+    webRates.push(web)
   }
   return {
     id: 'seal.open',
     name: 'X-Wing set-up and open of 1 KiB, ratio to WebCrypto',
-    value: round(median(ratios)),
+    ...summarize(ratios, 2),
     unit: 'x',
     target: { value: 5, direction: 'at least' },
-    peer: 'WebCrypto 1.0',
+    others: [{ name: 'WebCrypto', value: round(median(webRates)), unit: '1/s' }],
+    published: 'WebCrypto 1.0',
   }
 }
 
@@ -81,11 +85,14 @@ async function measureServing(): Promise<Row[]> {
         body: encodeUtf8(JSON.stringify({ text: 'x'.repeat(1_000) })),
       })
     const ratios: number[] = []
+    const plainMicros: number[] = []
+    const plainEventMicros: number[] = []
     const eventMicros: Record<EventMode, number[]> = { balanced: [], off: [] }
     for (let run = 0; run <= RUNS; run++) {
       const sealedRequests = await Promise.all(Array.from({ length: REQUESTS }, () => seal('/echo')))
-      const plain = await costOf(cpu, REQUESTS, (_i) => echoPlain(url))
+      const plain = await costOf(cpu, REQUESTS, (_i) => echoPlain(url, '/echo'))
       const sealedCost = await costOf(cpu, REQUESTS, (i) => send(url, sealedRequests[i]))
+      const plainStream = await costOf(cpu, EVENT_STREAMS, (_i) => echoPlain(url, '/events'))
       const costs = { balanced: 0, off: 0 }
       for (const mode of EVENT_MODES) {
         const streams = await Promise.all(Array.from({ length: EVENT_STREAMS }, () => seal(`/events/${mode}`)))
@@ -94,29 +101,35 @@ async function measureServing(): Promise<Row[]> {
       // The first round warms both sides up.
       if (run === 0) continue
       ratios.push(sealedCost / plain)
+      plainMicros.push(plain)
+      plainEventMicros.push((plainStream - plain) / EVENTS)
       for (const mode of EVENT_MODES) eventMicros[mode].push((costs[mode] - sealedCost) / EVENTS)
     }
     return [
       {
         id: 'seal.request',
         name: 'sealed 1 KiB echo, X-Wing, server CPU, ratio to plaintext',
-        value: round(median(ratios)),
+        ...summarize(ratios, 2),
         unit: 'x',
         target: { value: 9, direction: 'at most' },
-        peer: 'WebCrypto X25519 20x',
+        others: [{ name: 'plaintext', value: round(median(plainMicros)), unit: 'us a request' }],
+        published: 'WebCrypto X25519 20x',
       },
       {
         id: 'seal.event',
         name: 'sealed stream, `balanced`, server CPU per separately read event',
-        value: round(median(eventMicros.balanced)),
+        ...summarize(eventMicros.balanced, 2),
         unit: 'us',
         target: { value: 6, direction: 'at most' },
-        peer: 'WebCrypto 45 us',
+        others: [
+          { name: 'plaintext, each event a write of its own,', value: round(median(plainEventMicros), 2), unit: 'us' },
+        ],
+        published: 'WebCrypto 45 us',
       },
       {
         id: 'seal.event.off',
         name: 'the same without padding: each event a chunk and a write of its own',
-        value: round(median(eventMicros.off)),
+        ...summarize(eventMicros.off, 2),
         unit: 'us',
       },
     ]
@@ -143,8 +156,8 @@ async function costOf(
 
 const PLAIN_BODY = JSON.stringify({ text: 'x'.repeat(1_000) })
 
-async function echoPlain(url: string): Promise<void> {
-  const response = await fetch(`${url}/echo`, {
+async function echoPlain(url: string, path: '/echo' | '/events'): Promise<void> {
+  const response = await fetch(url + path, {
     method: 'POST',
     body: PLAIN_BODY,
     headers: { 'content-type': 'application/json' },
@@ -161,8 +174,4 @@ async function send(url: string, sealed: Awaited<ReturnType<typeof sealHttpReque
   })
   if (response.status !== 200) throw new Error(`the server answered ${response.status}`)
   await response.arrayBuffer()
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100
 }

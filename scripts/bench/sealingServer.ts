@@ -1,6 +1,7 @@
 /** The server that scripts/bench/sealing.ts measures: the same echo in plaintext and behind the seal. @module */
 import { serve } from '@hono/node-server'
 import { Hono } from 'hono'
+import { stream } from 'hono/streaming'
 import { generateGatewayKey, KeyRing } from '#node/sealing/keyRing.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { ReplayMemory } from '#node/sealing/replayMemory.ts'
@@ -29,6 +30,13 @@ const sealed = createSealedServer({
 
 const app = new Hono()
 app.post('/echo', async (c) => c.body(await c.req.arrayBuffer(), 200, { 'content-type': 'application/json' }))
+app.post('/events', async (c) => {
+  await c.req.arrayBuffer()
+  c.header('content-type', 'text/event-stream')
+  return stream(c, async (writer) => {
+    for await (const event of events()) await writer.write(event)
+  })
+})
 app.get('/ohttp-keys', (c) => c.body(keys.encode()))
 app.post('/gateway', (c) => sealed(c.req.raw))
 
