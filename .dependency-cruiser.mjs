@@ -1,4 +1,4 @@
-/** Who may import whom: DESIGN section 9. Roles meet on the wire, never in code; a wrong import fails the build. */
+/** Who may import whom. Roles meet on the wire, never in code; a wrong import fails the build. */
 
 const PROTOCOL = '^offchain/protocol/'
 const NODE = '^offchain/node/'

@@ -1,6 +1,6 @@
 /**
  * One request's payment: handed to the issuer at once, while the model already runs; nothing of the answer leaves before the credits are
- * reserved; captured for what was used. Spec: DESIGN section 6.
+ * reserved; captured for what was used. Spec: docs/spec.md section 9.
  * @module
  */
 import { setTimeout as sleep } from 'node:timers/promises'

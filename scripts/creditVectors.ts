@@ -147,7 +147,7 @@ function bothForms(point: G1Point): unknown {
   return { compressed: toHex(encodeG1(point)), eip2537: toHex(encodeEip2537G1(point)) }
 }
 
-/** A payment of three credits with sixteen blanks, its change after a fee, and the change of a release. */
+/** A payment of three credits with all its blanks, its change after a fee, and the change of a release. */
 function paymentVectors(issuer: Issuer): { payment: unknown; changes: unknown } {
   const exponents = [10, 3, 3]
   const credits = exponents.map(

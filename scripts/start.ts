@@ -16,6 +16,7 @@ import { parseArgs } from 'node:util'
 import { formatUnits } from 'viem'
 import { inferenceVerifierAbi, receiptSettlementAbi, testOPGAbi } from '#chain/generated/abis.ts'
 import { settledProofArgument } from '#chain/proof.ts'
+import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 import type { ProofBundle } from '#protocol/wire/receiptFile.ts'
 import { connect, type SealedClient } from '../offchain/sdk/connect.ts'
 import type { SealedReceipt } from '../offchain/sdk/sealedReceipt.ts'
@@ -28,8 +29,6 @@ import { requireFreePort, StartError, waitFor } from './local/processes.ts'
 
 const DEFAULT_PROMPT = 'In one sentence, what is Sealpath?'
 const FINALITY_SETTLED = 2
-/** Base units of OPG in a unit. */
-const BASE_UNITS = 10n ** 12n
 const OPG_DECIMALS = 18
 
 type Arguments = {
@@ -208,11 +207,14 @@ async function payOut(running: LocalNetwork, receipt: SealedReceipt): Promise<vo
   const balance = () => client.readContract({ ...token, functionName: 'balanceOf', args: [wallet.account.address] })
   const before = await balance()
   const gasUsed = await write('withdraw')
-  step('earnings withdrawn', `${((await balance()) - before) / BASE_UNITS} units to the operator, ${gasUsed} gas`)
+  step(
+    'earnings withdrawn',
+    `${((await balance()) - before) / BASE_UNITS_PER_UNIT} units to the operator, ${gasUsed} gas`,
+  )
 }
 
 function formatOpg(units: bigint): string {
-  return `${formatUnits(units * BASE_UNITS, OPG_DECIMALS)} OPG`
+  return `${formatUnits(units * BASE_UNITS_PER_UNIT, OPG_DECIMALS)} OPG`
 }
 
 function printWhatNext(

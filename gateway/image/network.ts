@@ -23,10 +23,10 @@ export type Door =
       readonly port: number
     }
 
-/** The port on the host at which `nitro-cli` waits for the enclave's first word. */
-export const HEARTBEAT_PORT = 9_000
-/** The port on the host at which the enclave asks for its settings. */
-export const SETTINGS_PORT = 9_001
+/**
+ * The port on the host at which `nitro-cli` waits for the enclave's first word. Behind it 9,001, at which `init` asks for the host's settings.
+ */
+const HEARTBEAT_PORT = 9_000
 /** The first of the ports on the host that lead out. */
 const FIRST_OUT_PORT = 9_100
 const NAMES_MAX = 250

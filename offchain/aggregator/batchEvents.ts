@@ -2,10 +2,10 @@
 import { strict as assert } from 'node:assert'
 import { parseEventLogs, type TransactionReceipt } from 'viem'
 import { receiptSettlementAbi } from '#chain/generated/abis.ts'
-import type { Hex } from '#protocol/bytes.ts'
+import { type Hex, lowerHex } from '#protocol/bytes.ts'
+import { batchRootOf } from '#protocol/log/batch.ts'
 import { hashClearing } from '#protocol/receipt/clearing.ts'
 import type { SettlementDomain } from '#protocol/receipt/head.ts'
-import { batchRootOf } from './batchTree.ts'
 import type { SettledBatch, SettledHead } from './store.ts'
 
 /** Numbers of `HeadRefusal` in contracts/interfaces/IReceiptSettlement.sol. */
@@ -56,13 +56,13 @@ export function readSettlementEvents(receipt: TransactionReceipt, domain: Settle
       case 'HeadSettled': {
         const { batch, enclave, size, root, fees } = event.args
         const moved = exclusive === `${enclave} ${size}` ? {} : { earned: fees }
-        heads.set(batch, [...(heads.get(batch) ?? []), { enclave: lower(enclave), size, root, ...moved }])
+        heads.set(batch, [...(heads.get(batch) ?? []), { enclave: lowerHex(enclave), size, root, ...moved }])
         exclusive = ''
         break
       }
       case 'HeadSkipped': {
         const { enclave, size, reason } = event.args
-        const skip = { enclave: lower(enclave), size, reason: HEAD_REFUSALS[reason] ?? 'None' }
+        const skip = { enclave: lowerHex(enclave), size, reason: HEAD_REFUSALS[reason] ?? 'None' }
         skips.push(skip)
         if (skip.reason === 'SettlerExclusive') exclusive = `${enclave} ${size}`
         break
@@ -94,8 +94,4 @@ function settledBatch(receipt: TransactionReceipt, batch: bigint, root: Hex, hea
     gasUsed: receipt.gasUsed,
     heads,
   }
-}
-
-function lower(address: Hex): Hex {
-  return address.toLowerCase() as Hex
 }

@@ -6,13 +6,13 @@
  * @module
  */
 import { bulkHex } from '#node/bulkHex.ts'
-import { equalBytes, fromHex, type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
+import { equalBytes, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import type { Keccak256 } from '#protocol/hash.ts'
+import { batchLeaves } from '#protocol/log/batch.ts'
 import { pathFromNodes, placesOfPath, placesOfRoot, rootFromNodes } from '#protocol/log/nodes.ts'
 import { appendLeaves, createRows, type LogRows, pathAt, rootAt, sizeOfRows } from '#protocol/log/rows.ts'
 import { BATCH_NODE_TAG } from '#protocol/log/tree.ts'
 import type { SettledLeaf } from '#protocol/wire/receiptFile.ts'
-import { batchLeaf } from './batchTree.ts'
 import { Remembered } from './proofsMemory.ts'
 import type { CoveringHead, ProofStore } from './proofsStore.ts'
 import type { LeafPlace } from './store.ts'
@@ -135,7 +135,7 @@ export class Prover {
     const heads = await this.#store.readHeads([...missing.values()])
     for (const [root, batch] of missing) {
       const rows = createRows(BATCH_NODE_TAG)
-      appendLeaves(rows, joinBytes((heads.get(batch) ?? []).map(batchLeaf)), this.#hash)
+      appendLeaves(rows, batchLeaves(heads.get(batch) ?? []), this.#hash)
       const size = sizeOfRows(rows)
       if (size === 0 || !equalBytes(rootAt(rows, size, this.#hash), fromHex(root, 32))) continue
       this.#batches.set(root, rows)

@@ -2,7 +2,7 @@
 import { bulkHex } from '#node/bulkHex.ts'
 import type { Sql } from '#node/sql.ts'
 import { fromHex, type Hex } from '#protocol/bytes.ts'
-import type { BatchedHead } from './batchTree.ts'
+import type { BatchedHead } from '#protocol/log/batch.ts'
 import { type EnclaveNumbers, findCandidates } from './proofsIndex.ts'
 import type { LeafPlace } from './store.ts'
 import type { GroupStore } from './tiles.ts'

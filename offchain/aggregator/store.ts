@@ -4,9 +4,9 @@
  * @module
  */
 import type { Hex } from '#protocol/bytes.ts'
+import type { BatchedHead } from '#protocol/log/batch.ts'
 import type { LogEdge } from '#protocol/log/edge.ts'
 import type { EarningsHeadMessage, SignedClearing } from '#protocol/wire/agentApi.ts'
-import type { BatchedHead } from './batchTree.ts'
 import type { LogRole } from './standing.ts'
 import type { TransactionState } from './step.ts'
 

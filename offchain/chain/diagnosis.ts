@@ -1,10 +1,8 @@
 /** What somebody who looks after a role asks its chain: whether the endpoints are well, the contracts fit, and who has what. @module */
 import { type Address, createPublicClient, http, type PublicClient } from 'viem'
 import type { Hex } from '#protocol/bytes.ts'
+import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 import { creditVaultAbi, enclaveRegistryAbi, receiptSettlementAbi, testOPGAbi } from './generated/abis.ts'
-
-/** Of OPG, which has 18 decimals. */
-const BASE_UNITS_PER_UNIT = 10n ** 12n
 
 /** One endpoint and what it says of its chain. Times in seconds since the epoch. */
 export type EndpointHealth = {

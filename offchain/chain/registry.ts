@@ -1,7 +1,7 @@
 /** Reads of EnclaveRegistry. @module */
 import type { Address, PublicClient } from 'viem'
 import { getAddress } from 'viem/utils'
-import type { Hex } from '#protocol/bytes.ts'
+import { type Hex, lowerHex } from '#protocol/bytes.ts'
 import type { EnclaveRole } from '#protocol/evidence/statement.ts'
 import type { ChainReads } from './chainReads.ts'
 import { enclaveRegistryAbi } from './generated/abis.ts'
@@ -48,8 +48,8 @@ export async function readLiveEnclaves(
         ({ activeFrom, expiresAt }) => activeFrom <= block.timestamp && expiresAt > block.timestamp,
       )
       live.push({
-        enclave: lower(id),
-        operator: lower(entry.operator),
+        enclave: lowerHex(id),
+        operator: lowerHex(entry.operator),
         measurement: entry.measurement,
         isDevelopment: entry.isDevelopment,
         endsAt: BigInt(entry.endsAt),
@@ -84,8 +84,4 @@ export async function readEnclaveStanding(
     client.readContract({ ...contract, functionName: 'enclaveOf', blockNumber }),
   ])
   return { state: ENCLAVE_STATES[state] ?? 'none', endsAt: BigInt(endsAt) }
-}
-
-function lower(address: Address): Hex {
-  return address.toLowerCase() as Hex
 }

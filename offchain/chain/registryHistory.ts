@@ -1,6 +1,6 @@
 /** The registry's state rebuilt from nothing but its events: what an audit compares with what the registry answers. @module */
 import { type Address, type PublicClient, parseEventLogs } from 'viem'
-import type { Hex } from '#protocol/bytes.ts'
+import { type Hex, lowerHex } from '#protocol/bytes.ts'
 import { enclaveRegistryAbi } from './generated/abis.ts'
 
 /** One enclave as its events tell it. Times in seconds. */
@@ -65,8 +65,8 @@ function apply(history: RegistryHistory, event: RegistryEvent, time: number): vo
       break
     case 'EnclaveRegistered': {
       const { enclave, operator, role, measurement, isDevelopment, endsAt } = event.args
-      history.enclaves.set(lower(enclave), {
-        operator: lower(operator),
+      history.enclaves.set(lowerHex(enclave), {
+        operator: lowerHex(operator),
         role,
         measurement,
         isDevelopment,
@@ -133,19 +133,15 @@ function applyToBonds(history: RegistryHistory, event: RegistryEvent): void {
 }
 
 function enclaveOf(history: RegistryHistory, enclave: Address): EnclaveHistory {
-  const entry = history.enclaves.get(lower(enclave))
+  const entry = history.enclaves.get(lowerHex(enclave))
   if (entry === undefined) throw new Error(`the registry told of the enclave ${enclave} before registering it`)
   return entry
 }
 
 function bondOf(history: RegistryHistory, operator: Address): BondHistory {
-  const known = history.bonds.get(lower(operator))
+  const known = history.bonds.get(lowerHex(operator))
   if (known !== undefined) return known
   const bond = { deposited: 0n, locked: 0n }
-  history.bonds.set(lower(operator), bond)
+  history.bonds.set(lowerHex(operator), bond)
   return bond
-}
-
-function lower(address: Address): Hex {
-  return address.toLowerCase() as Hex
 }

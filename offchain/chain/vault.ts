@@ -3,8 +3,8 @@
  * a keyset's keys must make up its id.
  * @module
  */
-import { type Address, getAbiItem, type PublicClient } from 'viem'
-import { fromHex, type Hex } from '#protocol/bytes.ts'
+import { getAbiItem, type PublicClient } from 'viem'
+import { fromHex, type Hex, lowerHex } from '#protocol/bytes.ts'
 import { DENOMINATION_COUNT } from '#protocol/credits/amounts.ts'
 import { CreditError } from '#protocol/credits/creditError.ts'
 import { hashKeyset, type Keyset, keysetPhase } from '#protocol/credits/keyset.ts'
@@ -53,10 +53,10 @@ export async function openVault(
     return {
       client,
       chainId,
-      registry: lower(registry),
-      settlement: lower(settlement),
-      vault: lower(vault),
-      token: lower(token),
+      registry: lowerHex(registry),
+      settlement: lowerHex(settlement),
+      vault: lowerHex(vault),
+      token: lowerHex(token),
       fromBlock,
     }
   }
@@ -81,7 +81,7 @@ export async function readKeysets(access: VaultAccess): Promise<VaultKeyset[]> {
         client.readContract({ ...contract, functionName: 'keysetOf', args: [args.keyset] }),
       )
       const { keyset: id, number } = args
-      return { id, number, keyset: decodeKeyset(access, args), writer: lower(writer), block: blockNumber }
+      return { id, number, keyset: decodeKeyset(access, args), writer: lowerHex(writer), block: blockNumber }
     }),
   )
 }
@@ -141,8 +141,4 @@ export async function chooseKeyset(
 export async function readChainTime({ client }: Pick<VaultAccess, 'client'>): Promise<number> {
   const { timestamp } = await fromChain(client.getBlock())
   return Number(timestamp)
-}
-
-export function lower(address: Address): Hex {
-  return address.toLowerCase() as Hex
 }

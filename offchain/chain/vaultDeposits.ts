@@ -1,10 +1,10 @@
 /** Deposits for credits: what the vault knows of them, how one is made, and how one that nobody answers comes back. @module */
 import { encodeFunctionData, getAbiItem, getAddress } from 'viem'
-import { fromHex, type Hex } from '#protocol/bytes.ts'
+import { fromHex, type Hex, lowerHex } from '#protocol/bytes.ts'
 import { decodeEip2537G1, EIP2537_G1_BYTES, encodeG1 } from '#protocol/credits/points.ts'
 import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'
 import { creditVaultAbi } from './generated/abis.ts'
-import { lower, type VaultAccess } from './vault.ts'
+import type { VaultAccess } from './vault.ts'
 import { fromChain, VaultError } from './vaultErrors.ts'
 import { readLogs } from './vaultLogs.ts'
 import { type ChainSigner, sendCall } from './vaultSigner.ts'
@@ -49,7 +49,7 @@ export async function readDeposit(
   return {
     state,
     units,
-    payer: lower(payer),
+    payer: lowerHex(payer),
     depositedAt,
     refundableAt: depositedAt + ANSWER_SECONDS,
     refundReadyAt: requestedAt === 0 ? undefined : requestedAt + REFUND_WINDOW_SECONDS,
@@ -70,7 +70,7 @@ export async function readDeposits(access: VaultAccess, keyset: Hex, from: bigin
     (range) => client.getLogs({ address: vault, event: DEPOSITED, args: { keyset }, strict: true, ...range }),
     { from },
   )
-  return new Map(logs.map(({ args }) => [lower(args.claimKey), args.amount]))
+  return new Map(logs.map(({ args }) => [lowerHex(args.claimKey), args.amount]))
 }
 
 /** How many deposits of this size a keyset has: the set in which one of them hides. Throws `VaultError` (`CHAIN_FAILED`). */

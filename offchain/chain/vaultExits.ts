@@ -1,12 +1,12 @@
 /** Exits: credits that the vault pays out by itself, a day after their exit keys have signed for it. @module */
 import { encodeFunctionData, getAbiItem, getAddress } from 'viem'
 import { hashTypedData } from 'viem/utils'
-import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
+import { type Hex, joinBytes, lowerHex, toHex } from '#protocol/bytes.ts'
 import { hashKeyset, type Keyset } from '#protocol/credits/keyset.ts'
 import { decodeG1, encodeEip2537G1, encodeEip2537G2 } from '#protocol/credits/points.ts'
 import type { CompactSignature } from '#protocol/receipt/head.ts'
 import { creditVaultAbi } from './generated/abis.ts'
-import { lower, type VaultAccess } from './vault.ts'
+import type { VaultAccess } from './vault.ts'
 import { fromChain } from './vaultErrors.ts'
 import { readLogs } from './vaultLogs.ts'
 import { type ChainSigner, sendCall } from './vaultSigner.ts'
@@ -87,7 +87,7 @@ export function readExits({ client, vault }: VaultAccess, credits: readonly Hex[
     Promise.all(
       credits.map(async (credit) => {
         const { state, recipient, readyAt } = await client.readContract({ ...contract, args: [credit] })
-        return { state: STATES[state] ?? 'none', recipient: lower(recipient), readyAt }
+        return { state: STATES[state] ?? 'none', recipient: lowerHex(recipient), readyAt }
       }),
     ),
   )
@@ -121,7 +121,7 @@ export async function readOpenedExits(
     logs.flatMap(({ args, transactionHash }) =>
       args.credits.map((credit): [Hex, { recipient: Hex; readyAt: number; transaction: Hex }] => [
         credit,
-        { recipient: lower(args.recipient), readyAt: args.readyAt, transaction: transactionHash },
+        { recipient: lowerHex(args.recipient), readyAt: args.readyAt, transaction: transactionHash },
       ]),
     ),
   )

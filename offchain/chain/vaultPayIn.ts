@@ -15,6 +15,7 @@ import {
 } from 'viem'
 import type { Hex } from '#protocol/bytes.ts'
 import { formatOpg } from '#protocol/credits/amounts.ts'
+import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 import { creditVaultAbi } from './generated/abis.ts'
 import type { VaultAccess } from './vault.ts'
 import { sizeNumberOf } from './vaultDeposits.ts'
@@ -27,9 +28,6 @@ export type DepositRequest = { readonly keyset: Hex; readonly units: bigint; rea
 export type DepositWay = 'authorization' | 'permit' | 'approve'
 
 export type DepositMade = { readonly transaction: Hex; readonly way: DepositWay }
-
-/** Base units of the token in one unit. */
-const UNIT_AMOUNT = 10n ** 12n
 /** How long a signature for a deposit is good. */
 const SIGNATURE_SECONDS = 1_800n
 
@@ -78,8 +76,8 @@ async function requireFunds({ client, token }: VaultAccess, { address }: ChainSi
   const balance = await fromChain(
     client.readContract({ address: token, abi: erc20Abi, functionName: 'balanceOf', args: [address] }),
   )
-  if (balance >= units * UNIT_AMOUNT) return
-  const held = formatOpg(balance / UNIT_AMOUNT)
+  if (balance >= units * BASE_UNITS_PER_UNIT) return
+  const held = formatOpg(balance / BASE_UNITS_PER_UNIT)
   throw new VaultError('NO_FUNDS', `${address} holds ${held}, and the deposit takes ${formatOpg(units)}`)
 }
 
@@ -172,7 +170,7 @@ async function authorizedData(
     message: {
       from: signer.address,
       to: getAddress(vault),
-      value: units * UNIT_AMOUNT,
+      value: units * BASE_UNITS_PER_UNIT,
       validAfter: 0n,
       validBefore,
       nonce,
@@ -215,7 +213,7 @@ async function permittedData(
       ],
     },
     primaryType: 'Permit',
-    message: { owner: signer.address, spender: getAddress(vault), value: units * UNIT_AMOUNT, nonce, deadline },
+    message: { owner: signer.address, spender: getAddress(vault), value: units * BASE_UNITS_PER_UNIT, nonce, deadline },
   })
   if (signature === undefined) return undefined
   const { v, r, s } = signature
@@ -248,7 +246,7 @@ function depositData({ keyset, units, claimKey }: DepositRequest): Hex {
 }
 
 function approvalData({ vault }: VaultAccess, { units }: DepositRequest): Hex {
-  const args = [getAddress(vault), units * UNIT_AMOUNT] as const
+  const args = [getAddress(vault), units * BASE_UNITS_PER_UNIT] as const
   return encodeFunctionData({ abi: erc20Abi, functionName: 'approve', args })
 }
 

@@ -29,6 +29,11 @@ export function required(value: string | undefined, option: string, variable: st
   return known
 }
 
+/** Writes one line of a command's result, on standard output. */
+export function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
 /** An address in hex. Throws `UsageError` naming the option. */
 export function addressOf(value: string, option: string): `0x${string}` {
   if (!/^0x[0-9a-fA-F]{40}$/.test(value)) throw new UsageError(`${option} must be an address: 0x and 40 hex digits`)

@@ -29,7 +29,7 @@ export type EvidenceExamination = {
     | { readonly ok: false; readonly code: string; readonly message: string }
 }
 
-/** Oldest document taken, as in the SDK (DESIGN: "age at most two hours"). */
+/** Oldest document taken, as in the SDK. */
 const AGE_SECONDS_MAX = 7_200n
 
 /** Examines `document` under `roots`. Never throws for a bad document. */

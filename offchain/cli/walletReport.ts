@@ -5,10 +5,7 @@ import type { WalletAccount } from '../sdk/wallet/account.ts'
 import type { PurchaseResult } from '../sdk/wallet/buy.ts'
 import type { ExitReport } from '../sdk/wallet/exit.ts'
 import type { PurchaseStep } from '../sdk/wallet/steps.ts'
-
-export function say(line: string): void {
-  process.stdout.write(`${line}\n`)
-}
+import { say } from './command.ts'
 
 /** Tells of steps, each sentence once. */
 export function createStepTeller(): (step: PurchaseStep) => void {

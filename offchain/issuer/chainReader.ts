@@ -3,11 +3,11 @@
  * block that all call final, and all must say the same.
  * @module
  */
-import { type Address, createPublicClient, getAbiItem, getAddress, http, type PublicClient } from 'viem'
+import { createPublicClient, getAbiItem, getAddress, http, type PublicClient } from 'viem'
 import { creditVaultAbi, enclaveRegistryAbi } from '#chain/generated/abis.ts'
 import { ENCLAVE_STATES } from '#chain/registry.ts'
 import { AppError } from '#node/appError.ts'
-import type { Hex } from '#protocol/bytes.ts'
+import { type Hex, lowerHex } from '#protocol/bytes.ts'
 import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
 import { toJson } from '#protocol/wire/json.ts'
@@ -100,7 +100,7 @@ function createChainReader(clients: readonly PublicClient[], options: ChainReade
       })
       const [state, role] = standing
       if (ENCLAVE_STATES[state] !== 'active' || role !== ENCLAVE_ROLE.issuer) return undefined
-      return { operator: lower(entry.operator), measurement: entry.measurement.toLowerCase() as Hex }
+      return { operator: lowerHex(entry.operator), measurement: entry.measurement.toLowerCase() as Hex }
     },
     writers: (keyset) =>
       agreed(clients, async (client, toBlock) => {
@@ -111,7 +111,7 @@ function createChainReader(clients: readonly PublicClient[], options: ChainReade
           toBlock,
           strict: true,
         })
-        return logs.filter(({ args }) => args.keyset === keyset).map(({ args }) => lower(args.writer))
+        return logs.filter(({ args }) => args.keyset === keyset).map(({ args }) => lowerHex(args.writer))
       }),
     async time() {
       const newest = await onAll(clients, (client) => client.getBlock({ blockTag: 'latest' }))
@@ -162,8 +162,4 @@ async function onAll<T>(clients: readonly PublicClient[], read: (client: PublicC
 
 function leastOf(blocks: readonly bigint[]): bigint {
   return blocks.toSorted((a, b) => (a < b ? -1 : 1))[0] ?? 0n
-}
-
-function lower(address: Address): Hex {
-  return address.toLowerCase() as Hex
 }

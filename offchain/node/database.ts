@@ -134,7 +134,8 @@ async function runningPostmaster(databaseDir: string, port: number): Promise<num
   )
 }
 
-function isListening(port: number): Promise<boolean> {
+/** Whether anything on this machine takes TCP connections on `port` of 127.0.0.1. */
+export function isListening(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1')
     const answer = (listens: boolean) => {

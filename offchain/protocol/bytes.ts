@@ -58,6 +58,11 @@ export function fromHex(hex: string, lengthBytes?: number): Uint8Array<ArrayBuff
   return bytes
 }
 
+/** The same hex in lower case: libraries write addresses in mixed case (EIP-55), and what is compared as text must have one spelling. */
+export function lowerHex(hex: Hex): Hex {
+  return hex.toLowerCase() as Hex
+}
+
 /** The value of a hex digit, given as its character code: letters of either case have it, less nine, in their low four bits. */
 function hexDigit(charCode: number): number {
   return (charCode & 0xf) + (charCode > 0x39 ? 9 : 0)

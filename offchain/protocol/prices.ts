@@ -11,6 +11,9 @@ import { keccak256 } from './hash.ts'
 import type { ClaimSource } from './receipt/receipt.ts'
 import { parseJson, type Schema, uintOf } from './wire/json.ts'
 
+/** Base units of OPG in one unit. */
+export const BASE_UNITS_PER_UNIT = 1_000_000_000_000n
+
 /** What one model costs: per request, and per million tokens in and out. `origin` is the TLS origin's host name, for `proxied`. */
 export type PricedModel = {
   readonly model: string

@@ -5,8 +5,9 @@
  * - `balanced`: cells of the same size when there is something to say, none while idle. Events that come close together share one.
  * - `off`: chunks as the model produces them; token lengths show.
  *
- * Cells are filled with comments of the event stream (lines that start with a colon), which every parser ignores and the client
- * removes before it checks the receipt. Spec: docs/spec.md section 2.
+ * What an event stream leaves of a cell is filled with its comments (lines that start with a colon), which every parser ignores and the
+ * client removes before it checks the receipt; before the head and behind the end there is filler of Binary HTTP (sealing/filler.ts).
+ * Spec: docs/spec.md section 2.
  * @module
  */
 

@@ -41,7 +41,7 @@ export class AddressLimits {
     return size
   }
 
-  /** Counts a request of `address` (#clientAddress.ts), unless there are too many. */
+  /** Counts a request of `address` (clientAddress.ts), unless there are too many. */
   admit(address: string): Admission {
     let open = 0
     for (const epoch of this.#older) open += epoch.counts.get(keyOf(epoch, address))?.open ?? 0

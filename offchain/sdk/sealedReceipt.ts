@@ -4,6 +4,7 @@ import { settlementReadsAbi } from '#chain/generated/readsAbis.ts'
 import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import { batchLeaf } from '#protocol/log/batch.ts'
 import { BATCH_NODE_TAG, LOG_NODE_TAG, rootFromPath } from '#protocol/log/tree.ts'
+import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 import { hashPrivateReceipt, hashPublicReceipt, receiptLeaf } from '#protocol/receipt/receipt.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import {
@@ -44,7 +45,7 @@ export class SealedReceipt {
 
   /** The fee in base units of OPG. */
   get feeAmount(): bigint {
-    return this.file.private.fee * 1_000_000_000_000n
+    return this.file.private.fee * BASE_UNITS_PER_UNIT
   }
 
   /** `receipt.json`. */

@@ -10,11 +10,10 @@ import { measureSources } from '#node/attesters/sourcePcrs.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { measurementOf } from '#protocol/evidence/measurement.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
+import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 import { StartError } from './processes.ts'
 
 export const REPOSITORY: string = fileURLToPath(new URL('../../', import.meta.url))
-/** Base units of OPG in a unit. */
-const UNIT = 1_000_000_000_000n
 
 export type LocalWallet = WalletClient<Transport, Chain, Account>
 
@@ -95,7 +94,7 @@ export async function grant(
   spender: Hex,
   units: bigint,
 ): Promise<void> {
-  const amount = units * UNIT
+  const amount = units * BASE_UNITS_PER_UNIT
   const contract = { address: token, abi: testOPGAbi } as const
   const mint = await wallet.writeContract({ ...contract, functionName: 'mint', args: [wallet.account.address, amount] })
   await mined(client, mint, 'the minting of test tokens')

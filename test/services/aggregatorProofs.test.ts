@@ -5,6 +5,7 @@ import { createBulkKeccak } from '#node/bulkKeccak.ts'
 import { type Database, migrate, openDatabase } from '#node/database.ts'
 import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import type { Keccak256 } from '#protocol/hash.ts'
+import { batchLeaf } from '#protocol/log/batch.ts'
 import { EMPTY_EDGE, type LogEdge } from '#protocol/log/edge.ts'
 import { appendLeaves, createRows, type LogRows, leafAt, rootAt } from '#protocol/log/rows.ts'
 import { proveFromTiles } from '#protocol/log/tiles.ts'
@@ -21,7 +22,6 @@ import {
 import { parseJson, toJson } from '#protocol/wire/json.ts'
 import { type SettledLeaf, SettledLeafSchema } from '#protocol/wire/receiptFile.ts'
 import { createAggregatorApp } from '../../offchain/aggregator/app.ts'
-import { batchLeaf } from '../../offchain/aggregator/batchTree.ts'
 import { AGGREGATOR_LIMITS } from '../../offchain/aggregator/config.ts'
 import { SettlementFeed } from '../../offchain/aggregator/events.ts'
 import { createBatchWatch } from '../../offchain/aggregator/eventsStore.ts'
@@ -130,7 +130,7 @@ function batchRootOf(leaf: Uint8Array, settled: SettledLeaf): Uint8Array | undef
   const path = settled.logPath.map((node) => fromHex(node, 32))
   const root = rootFromPath(LOG_NODE_TAG, leaf, Number(settled.index), Number(settled.size) - 1, path)
   if (root === undefined) return undefined
-  const head = batchLeaf({ enclave: settled.enclave, size: settled.size, root: toHex(root) })
+  const head = batchLeaf(settled.enclave, settled.size, root)
   const batchPath = settled.batchPath.map((node) => fromHex(node, 32))
   return rootFromPath(BATCH_NODE_TAG, head, Number(settled.batchIndex), Number(settled.batchSize) - 1, batchPath)
 }

@@ -1,7 +1,7 @@
 /** `ProofStore` in memory: nodes are made from the leaves when they are asked for. @module */
 import type { Hex } from '#protocol/bytes.ts'
+import type { BatchedHead } from '#protocol/log/batch.ts'
 import { appendLeaves, createRows } from '#protocol/log/rows.ts'
-import type { BatchedHead } from '../../offchain/aggregator/batchTree.ts'
 import type { CoveringHead, ProofStore } from '../../offchain/aggregator/proofsStore.ts'
 import type { LeafPlace, SettledBatch } from '../../offchain/aggregator/store.ts'
 import type { GroupPlace } from '../../offchain/aggregator/tilesStore.ts'

@@ -26,6 +26,7 @@ import { enclaveRegistryAbi, testOPGAbi } from '#chain/generated/abis.ts'
 import { advanceApproval } from '#chain/timelock.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { ENCLAVE_ROLE, type EnclaveRole, hashStatement } from '#protocol/evidence/statement.ts'
+import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
 import SealpathModule from '../../scripts/ignition/modules/Sealpath.ts'
 import TestTokenModule from '../../scripts/ignition/modules/TestToken.ts'
@@ -39,8 +40,6 @@ const MNEMONIC = 'test test test test test test test test test test test junk'
 const ACCOUNTS = { deployer: 0, operator: 2, settler: 3, protocol: 4, stranger: 5 } as const
 /** Reference values that every test enclave is measured as. */
 export const TEST_MEASUREMENT: Hex = `0x${'4d'.repeat(32)}`
-/** Base units of the token in one unit. */
-const UNIT_AMOUNT = 10n ** 12n
 /** Bond of every test enclave. */
 export const TEST_BOND_UNITS = 1_000n
 
@@ -244,7 +243,7 @@ export async function depositBond(
 async function grant(chain: LocalChain, spender: Hex, units: bigint): Promise<void> {
   const wallet = chain.wallet('deployer')
   const token = { address: chain.addresses.token, abi: testOPGAbi } as const
-  const amount = units * UNIT_AMOUNT
+  const amount = units * BASE_UNITS_PER_UNIT
   const mint = await wallet.writeContract({ ...token, functionName: 'mint', args: [wallet.account.address, amount] })
   await chain.client.waitForTransactionReceipt({ hash: mint })
   const approval = await wallet.writeContract({ ...token, functionName: 'approve', args: [spender, amount] })

@@ -1,10 +1,9 @@
 /** A PostgreSQL server in a folder, with everything that can happen to one: killed with all its processes, started again, copied as a power cut would leave it, rolled back. @module */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Database, openDatabase } from '#node/database.ts'
+import { type Database, isListening, openDatabase } from '#node/database.ts'
 import { SILENT } from './postgres.ts'
 
 export class KillableDatabase {
@@ -76,18 +75,6 @@ export class KillableDatabase {
       if (pid !== undefined && parent === postmaster) yield pid
     }
   }
-}
-
-function isListening(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
-    const answer = (listens: boolean) => {
-      socket.destroy()
-      resolve(listens)
-    }
-    socket.once('connect', () => answer(true))
-    socket.once('error', () => answer(false))
-  })
 }
 
 function signal(pids: readonly number[], name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void {

@@ -2,10 +2,10 @@
 import type { Hex } from '#protocol/bytes.ts'
 import { toHex } from '#protocol/bytes.ts'
 import type { Keccak256 } from '#protocol/hash.ts'
+import { type BatchedHead, batchRootOf } from '#protocol/log/batch.ts'
 import { type LogEdge, rootOfEdge } from '#protocol/log/edge.ts'
 import { enclaveOfKey, type SettlementDomain, signHead } from '#protocol/receipt/head.ts'
 import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
-import { type BatchedHead, batchRootOf } from '../../offchain/aggregator/batchTree.ts'
 import type { SettledBatch, SettlementStore } from '../../offchain/aggregator/store.ts'
 
 /** `count` leaves from `from` on, 32 bytes each, the same for the same seed. */

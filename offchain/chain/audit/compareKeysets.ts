@@ -1,6 +1,7 @@
 /** Keysets, what moved between the contracts, and what they hold: answers against events. Units. @module */
 import { erc20Abi, getAddress } from 'viem'
 import type { Hex } from '#protocol/bytes.ts'
+import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 import { creditVaultAbi, receiptSettlementAbi } from '../generated/abis.ts'
 import { type AuditedBlock, inTurns } from './auditedBlock.ts'
 import type { Discrepancies } from './discrepancy.ts'
@@ -8,8 +9,6 @@ import type { RegistryRecords } from './registryReplay.ts'
 import type { KeysetRecord, SettlementRecords } from './settlementRecords.ts'
 import { unitsHeld, type VaultRecords } from './vaultReplay.ts'
 
-/** Base units of the token in one unit. */
-const UNIT_AMOUNT = 10n ** 12n
 const NOTHING: KeysetRecord = { issued: 0n, claimed: 0n, cleared: 0n, exited: 0n }
 
 /** Totals and bounds of every keyset, and what it cleared for each enclave. */
@@ -94,7 +93,7 @@ export async function compareMoney(
 }
 
 function requireHeld(discrepancies: Discrepancies, account: Hex, units: bigint, found: bigint): void {
-  const due = units * UNIT_AMOUNT
+  const due = units * BASE_UNITS_PER_UNIT
   if (found >= due) return
   const what = 'token balance in base units'
   discrepancies.add({ kind: 'BALANCE', what, where: { account }, expected: `at least ${due}`, found: `${found}` })

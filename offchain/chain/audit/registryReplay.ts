@@ -1,6 +1,6 @@
 /** What an audit needs to know of the registry, from its events alone: who operates which enclave, and the bonds. @module */
 import type { Address, parseEventLogs } from 'viem'
-import type { Hex } from '#protocol/bytes.ts'
+import { type Hex, lowerHex } from '#protocol/bytes.ts'
 import type { enclaveRegistryAbi } from '../generated/abis.ts'
 
 /** Fields as the registry's `Enclave`. */
@@ -36,7 +36,7 @@ export function replayRegistry(records: RegistryRecords, event: RegistryEvent): 
     case 'EnclaveRegistered': {
       const { enclave, operator, role, measurement, isDevelopment, endsAt } = event.args
       const state = { endsAt, isCompromised: false, isBonded: true }
-      records.enclaves[lower(enclave)] = { operator: lower(operator), role, measurement, isDevelopment, ...state }
+      records.enclaves[lowerHex(enclave)] = { operator: lowerHex(operator), role, measurement, isDevelopment, ...state }
       break
     }
     case 'EnclaveRenewed':
@@ -76,16 +76,12 @@ export function replayRegistry(records: RegistryRecords, event: RegistryEvent): 
 }
 
 function change(records: RegistryRecords, enclave: Address, changes: Partial<EnclaveRecord>): void {
-  const known = records.enclaves[lower(enclave)]
+  const known = records.enclaves[lowerHex(enclave)]
   if (known !== undefined) Object.assign(known, changes)
 }
 
 function bondOf(records: RegistryRecords, operator: Address): BondRecord {
-  const key = lower(operator)
+  const key = lowerHex(operator)
   records.bonds[key] ??= { deposited: 0n, locked: 0n }
   return records.bonds[key]
-}
-
-function lower(address: Address): Hex {
-  return address.toLowerCase() as Hex
 }

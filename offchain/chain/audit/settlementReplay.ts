@@ -3,12 +3,10 @@
  * cleared for, credited and paid, what each keyset's clearings took, and the batches. Units; addresses in lower case.
  * @module
  */
-import type { Address, parseEventLogs } from 'viem'
-import type { Hex } from '#protocol/bytes.ts'
-import { concatBytes, fromHex, toHex } from '#protocol/bytes.ts'
-import { batchLeaf } from '#protocol/log/batch.ts'
-import { appendLeaves, createRows, rootAt } from '#protocol/log/rows.ts'
-import { BATCH_NODE_TAG } from '#protocol/log/tree.ts'
+import type { parseEventLogs } from 'viem'
+import { smaller } from '#protocol/bigints.ts'
+import { type Hex, lowerHex } from '#protocol/bytes.ts'
+import { batchRootOf } from '#protocol/log/batch.ts'
 import type { receiptSettlementAbi } from '../generated/abis.ts'
 import type { Discrepancies } from './discrepancy.ts'
 import { type Shares, splitFees } from './feeSplit.ts'
@@ -110,7 +108,7 @@ export class SettlementReplay {
 
   #settleHead({ args, blockNumber: block }: EventOf<'HeadSettled'>): void {
     const { batch, size, root, fees } = args
-    const enclave = lower(args.enclave)
+    const enclave = lowerHex(args.enclave)
     const open = this.#open.get(batch) ?? { heads: [], settler: 0n }
     this.#open.set(batch, open)
     open.heads.push({ enclave, size, root, batch, block })
@@ -155,7 +153,7 @@ export class SettlementReplay {
     if (BigInt(heads.length) !== count) {
       this.#discrepancies.compare('BATCH', 'number of heads in the batch', where, count, BigInt(heads.length))
     } else {
-      this.#discrepancies.compare('BATCH', 'batch root recomputed from its heads', where, root, batchRootOf(heads))
+      this.#discrepancies.compare('BATCH', 'batch root recomputed from its heads', where, root, rootOrZero(heads))
     }
     return { batch: { batch, root, block }, heads }
   }
@@ -174,7 +172,7 @@ export class SettlementReplay {
     }
     let left = totals.claimed - totals.cleared
     for (const { enclave: given, captured: units } of enclaves) {
-      const enclave = lower(given)
+      const enclave = lowerHex(given)
       const key = `${keyset}/${enclave}`
       const added = units - (this.#records.cleared[key] ?? 0n)
       // A line that says nothing new, or more than the issuer claims in all.
@@ -187,7 +185,7 @@ export class SettlementReplay {
   }
 
   #credit({ args, blockNumber: block }: EventOf<'Credited'>): void {
-    const enclave = lower(args.enclave)
+    const enclave = lowerHex(args.enclave)
     const account = accountOf(this.#records, enclave)
     const agreed = smaller(account.earned, account.cleared)
     this.#discrepancies.compare('ACCOUNT', 'credited', { enclave, block }, agreed, args.credited)
@@ -200,11 +198,11 @@ export class SettlementReplay {
     const { amount, readyAt } = args
     if (args.enclave === NO_ENCLAVE) {
       const settler = settlerOf(this.#records, args.account)
-      settler.thawing = lower(args.account) === this.#terms.protocol ? settler.thawing + amount : amount
+      settler.thawing = lowerHex(args.account) === this.#terms.protocol ? settler.thawing + amount : amount
       settler.readyAt = readyAt
       return
     }
-    const enclave = lower(args.enclave)
+    const enclave = lowerHex(args.enclave)
     const account = accountOf(this.#records, enclave)
     const due = splitFees(account.credited, this.#terms).operator - account.drawn
     this.#discrepancies.compare('PAYOUT', 'what begins to thaw', { enclave, block }, due, amount)
@@ -213,10 +211,10 @@ export class SettlementReplay {
 
   #withdraw({ args, blockNumber: block }: EventOf<'Withdrawn'>): void {
     const { amount } = args
-    const to = lower(args.account)
+    const to = lowerHex(args.account)
     this.#records.withdrawn[to] = (this.#records.withdrawn[to] ?? 0n) + amount
     const isSettler = args.enclave === NO_ENCLAVE
-    const enclave = lower(args.enclave)
+    const enclave = lowerHex(args.enclave)
     const record = isSettler ? settlerOf(this.#records, to) : accountOf(this.#records, enclave)
     const where = isSettler ? { account: to, block } : { enclave, block }
     const isAmbiguous = isSettler && to === this.#terms.protocol && amount <= record.thawing
@@ -228,7 +226,7 @@ export class SettlementReplay {
 
   #sweep({ args, blockNumber: block }: EventOf<'UnmatchedSwept'>): void {
     const { unmatched, forfeited } = args
-    const enclave = lower(args.enclave)
+    const enclave = lowerHex(args.enclave)
     const account = accountOf(this.#records, enclave)
     const due = account.cleared - account.credited - account.swept
     this.#discrepancies.compare('SWEPT', 'unmatched units swept', { enclave, block }, due, unmatched)
@@ -249,20 +247,7 @@ export class SettlementReplay {
 
 type EventOf<Name extends SettlementEvent['eventName']> = Extract<SettlementEvent, { readonly eventName: Name }>
 
-function batchRootOf(heads: readonly ReplayedHead[]): Hex {
-  if (heads.length === 0) return `0x${'00'.repeat(32)}`
-  const rows = createRows(BATCH_NODE_TAG)
-  appendLeaves(
-    rows,
-    concatBytes(...heads.map(({ enclave, size, root }) => batchLeaf(enclave, size, fromHex(root, 32)))),
-  )
-  return toHex(rootAt(rows, heads.length))
-}
-
-function smaller(a: bigint, b: bigint): bigint {
-  return a < b ? a : b
-}
-
-function lower(address: Address): Hex {
-  return address.toLowerCase() as Hex
+/** An empty batch has no root; what the contract stored for it is shown beside zero. */
+function rootOrZero(heads: readonly ReplayedHead[]): Hex {
+  return heads.length === 0 ? `0x${'00'.repeat(32)}` : batchRootOf(heads)
 }

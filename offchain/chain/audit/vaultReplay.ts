@@ -1,6 +1,6 @@
 /** What came into the vault and left it, from its events alone. Units. @module */
-import type { Address, parseEventLogs } from 'viem'
-import type { Hex } from '#protocol/bytes.ts'
+import type { parseEventLogs } from 'viem'
+import { type Hex, lowerHex } from '#protocol/bytes.ts'
 import type { creditVaultAbi } from '../generated/abis.ts'
 
 /** `deposited` before refunds. */
@@ -20,12 +20,12 @@ export function replayVault(records: VaultRecords, event: VaultEvent): void {
   switch (event.eventName) {
     case 'KeysetOpened':
       Object.assign(moneyOf(records, event.args.keyset), {
-        writer: lower(event.args.writer),
+        writer: lowerHex(event.args.writer),
         number: event.args.number,
       })
       break
     case 'KeysetTakenOver':
-      moneyOf(records, event.args.keyset).writer = lower(event.args.writer)
+      moneyOf(records, event.args.keyset).writer = lowerHex(event.args.writer)
       break
     case 'Deposited':
       moneyOf(records, event.args.keyset).deposited += event.args.amount
@@ -40,7 +40,7 @@ export function replayVault(records: VaultRecords, event: VaultEvent): void {
       records.insured += event.args.amount
       break
     case 'Paid': {
-      const to = lower(event.args.to)
+      const to = lowerHex(event.args.to)
       records.paid[to] = (records.paid[to] ?? 0n) + event.args.amount
       break
     }
@@ -60,8 +60,4 @@ const NOBODY: Hex = `0x${'00'.repeat(20)}`
 function moneyOf(records: VaultRecords, keyset: Hex): KeysetMoney {
   records.keysets[keyset] ??= { writer: NOBODY, number: 0, deposited: 0n, refunded: 0n, exited: 0n }
   return records.keysets[keyset]
-}
-
-function lower(address: Address): Hex {
-  return address.toLowerCase() as Hex
 }

@@ -18,10 +18,10 @@ import {
 } from '#chain/audit/settlementReplay.ts'
 import { replayVault } from '#chain/audit/vaultReplay.ts'
 import { creditVaultAbi, enclaveRegistryAbi, receiptSettlementAbi } from '#chain/generated/abis.ts'
-import { lower, type VaultAccess } from '#chain/vault.ts'
+import type { VaultAccess } from '#chain/vault.ts'
 import { fromChain, VaultError } from '#chain/vaultErrors.ts'
 import { createBulkKeccak } from '#node/bulkKeccak.ts'
-import type { Hex } from '#protocol/bytes.ts'
+import { type Hex, lowerHex } from '#protocol/bytes.ts'
 import { type AuditCounts, type AuditRecords, type AuditStateFile, emptyAuditRecords } from './auditState.ts'
 import type { LeafSource } from './leafSource.ts'
 import { checkLogs, type LogCheckPorts } from './logCheck.ts'
@@ -219,7 +219,7 @@ class Audit {
         client.readContract({ ...contract, functionName: 'SETTLER_BPS' }),
       ]),
     )
-    return { protocol: lower(protocol), settlerBps: BigInt(settlerBps), bothBps: BigInt(protocolBps + settlerBps) }
+    return { protocol: lowerHex(protocol), settlerBps: BigInt(settlerBps), bothBps: BigInt(protocolBps + settlerBps) }
   }
 
   /** The newest final block; undefined on chains that do not say so. */

@@ -4,7 +4,8 @@ import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
 import { fromChain } from '#chain/vaultErrors.ts'
 import { sendCall } from '#chain/vaultSigner.ts'
 import { formatOpg } from '#protocol/credits/amounts.ts'
-import { type Command, readArguments, UsageError } from '../command.ts'
+import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
+import { type Command, readArguments, say, UsageError } from '../command.ts'
 import {
   OPERATOR_OPTIONS,
   OPERATOR_USAGE,
@@ -44,9 +45,6 @@ ${OPERATOR_USAGE}`,
   },
 }
 
-/** Base units of the token in one unit. */
-const UNIT_AMOUNT = 10n ** 12n
-
 async function show(access: OperatorAccess): Promise<number> {
   const { deposited, locked } = await readBond(access)
   const needed = (functionName: 'GATEWAY_BOND' | 'ISSUER_BOND') => readNeeded(access, functionName)
@@ -59,12 +57,14 @@ async function show(access: OperatorAccess): Promise<number> {
 async function deposit(access: OperatorAccess, units: bigint): Promise<number> {
   const { client, deployment, operator } = access
   const signer = requireSender(access)
-  const amount = units * UNIT_AMOUNT
+  const amount = units * BASE_UNITS_PER_UNIT
   const token = { address: deployment.token, abi: erc20Abi } as const
   const owner = getAddress(signer.address)
   const held = await fromChain(client.readContract({ ...token, functionName: 'balanceOf', args: [owner] }))
   if (held < amount)
-    throw new Error(`${signer.address} holds ${formatOpg(held / UNIT_AMOUNT)}, and this takes ${formatOpg(units)}`)
+    throw new Error(
+      `${signer.address} holds ${formatOpg(held / BASE_UNITS_PER_UNIT)}, and this takes ${formatOpg(units)}`,
+    )
   const allowance = () =>
     fromChain(
       client.readContract({ ...token, functionName: 'allowance', args: [owner, getAddress(deployment.registry)] }),
@@ -107,8 +107,4 @@ function readNeeded(
   functionName: 'GATEWAY_BOND' | 'ISSUER_BOND',
 ): Promise<bigint> {
   return fromChain(client.readContract({ address: deployment.registry, abi: enclaveRegistryAbi, functionName }))
-}
-
-function say(sentence: string): void {
-  process.stdout.write(`${sentence}\n`)
 }

@@ -16,7 +16,7 @@ import {
 import { advanceExits, type ExitReport, startExits } from '../../sdk/wallet/exit.ts'
 import type { PurchaseStep } from '../../sdk/wallet/steps.ts'
 import { wordsOf } from '../../sdk/wallet/walletWords.ts'
-import { addressOf, type Command, readArguments, UsageError } from '../command.ts'
+import { addressOf, type Command, readArguments, say, UsageError } from '../command.ts'
 import { openWalletFile } from '../walletFile.ts'
 import {
   amountOf,
@@ -38,7 +38,7 @@ import {
   walletPath,
   wayOf,
 } from '../walletOptions.ts'
-import { createStepTeller, describePurchase, say, sayBalance, sayExits } from '../walletReport.ts'
+import { createStepTeller, describePurchase, sayBalance, sayExits } from '../walletReport.ts'
 import { readPassphrase, readSeed } from '../walletTerminal.ts'
 
 export const credits: Command = {
@@ -310,7 +310,7 @@ function wordsNotice(path: string, seed: Uint8Array): string {
   return `A new wallet, ${path}. Write down its 24 words: they are shown this once, and bring everything back if the file is lost.\n\n  ${wordsOf(seed)}\n\n`
 }
 
-/** Mixed case is a checksum (ERC-55), and then it has to be right: nobody brings back what went to a mistyped address. */
+/** Mixed case is a checksum (EIP-55), and then it has to be right: nobody brings back what went to a mistyped address. */
 function recipientOf(text: string): Hex {
   const address = addressOf(text, '--to')
   const isMixed = /[a-f]/.test(address.slice(2)) && /[A-F]/.test(address.slice(2))

@@ -7,7 +7,7 @@ import { formatTime } from '#chain/vaultErrors.ts'
 import { sendCall } from '#chain/vaultSigner.ts'
 import { formatOpg, parseOpg } from '#protocol/credits/amounts.ts'
 import { toJson } from '#protocol/wire/json.ts'
-import { addressOf, type Command, readArguments, UsageError } from '../command.ts'
+import { addressOf, type Command, readArguments, say, UsageError } from '../command.ts'
 import {
   OPERATOR_OPTIONS,
   OPERATOR_USAGE,
@@ -124,8 +124,4 @@ function report({ operator, bond, bondNeeded, enclaves, settler, now }: Operator
     lines.push(`  drawn ${formatOpg(payout.drawn)}${thaws}, waiting to be drawn ${formatOpg(idle)}`)
   }
   return `${lines.join('\n')}\n`
-}
-
-function say(sentence: string): void {
-  process.stdout.write(`${sentence}\n`)
 }

@@ -1,8 +1,7 @@
 /** Whether a role's database answers, and what it is. @module */
 import { existsSync, readFileSync } from 'node:fs'
-import { connect } from 'node:net'
 import { join } from 'node:path'
-import type { DatabaseConfig } from '#node/database.ts'
+import { type DatabaseConfig, isListening } from '#node/database.ts'
 import { connectSql } from '#node/sql.ts'
 import { type Finding, failed, guarded, ok } from './finding.ts'
 
@@ -53,16 +52,4 @@ async function read(sql: ReturnType<typeof connectSql>): Promise<Finding> {
   if (about === undefined || about.table === null) return ok(WHAT, `${name}, empty: the role makes its tables`)
   const [{ count } = { count: 0n }] = await sql<{ count: bigint }[]>`select count(*) as count from migrations`
   return ok(WHAT, `${name}, ${count} migrations`)
-}
-
-function isListening(port: number): Promise<boolean> {
-  return new Promise((done) => {
-    const socket = connect(port, '127.0.0.1')
-    const end = (listens: boolean) => {
-      socket.destroy()
-      done(listens)
-    }
-    socket.once('connect', () => end(true))
-    socket.once('error', () => end(false))
-  })
 }

@@ -14,11 +14,11 @@ import type { Hono } from 'hono'
 import * as v from 'valibot'
 import { AppError } from '#node/appError.ts'
 import { errorFields, type Logger } from '#node/log.ts'
+import { UNITS_PER_OPG } from '#protocol/credits/amounts.ts'
 import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'
 import { address, hash } from '#protocol/wire/json.ts'
 import type { BoxPurchase, DepositDesk } from './depositDesk.ts'
 
-const UNITS_PER_OPG = 1_000_000n
 const NAMES = DEPOSIT_SIZES.map((units) => `${units / UNITS_PER_OPG}`)
 
 const PurchaseSchema = v.object({

@@ -1,7 +1,7 @@
 /**
  * Sells deposits over HTTP 402 by x402's `exact` scheme: the payer signs one ERC-3009 authorisation and needs neither gas nor a node.
  *
- * The authorisation pays into the purchase's own box, an address that the vault derives from keyset, claim key and payer. So a payment can
+ * The authorisation pays into the purchase's own box, an address that the vault derives from keyset, claim key and refund address. So a payment can
  * never arrive unattributed, whoever submits it and whatever stops in between: money that lies in a box becomes this very deposit, or goes
  * back to its payer, by a call that anyone may make. The desk is trusted with nothing and keeps nothing; a repeat goes on where it was.
  * @module
@@ -26,6 +26,7 @@ import { creditVaultAbi, testOPGAbi } from '#chain/generated/abis.ts'
 import { AppError } from '#node/appError.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'
+import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 
 /** What is bought: a deposit of one size (0, 1 or 2) for a claim key. What is not answered goes back to `refundTo`. */
 export type BoxPurchase = {
@@ -62,7 +63,6 @@ export type DeskOptions = {
 /** A payment is asked for only if this much of the keyset's first phase is left, in seconds. */
 const MARGIN_SECONDS = 600
 const PAYMENT_SECONDS_MAX = 300
-const UNIT = 10n ** 12n
 
 /** Reads the token's name and connects the official x402 server to a facilitator in this process. Throws `AppError` (`RPC_FAILED`). */
 export async function openDepositDesk(options: DeskOptions): Promise<DepositDesk> {
@@ -126,7 +126,7 @@ class Desk {
     if (deposit.state !== 0) return { kind: 'deposited', box, settlement: undefined }
     const closed = await this.#closed(keyset)
     if (closed !== undefined) return { kind: 'refused', code: closed }
-    const amount = (DEPOSIT_SIZES[size] ?? 0n) * UNIT
+    const amount = (DEPOSIT_SIZES[size] ?? 0n) * BASE_UNITS_PER_UNIT
     if ((await this.#balanceOf(box)) >= amount) {
       await this.#collect(purchase)
       return { kind: 'deposited', box, settlement: undefined }

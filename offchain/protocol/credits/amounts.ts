@@ -2,7 +2,7 @@
  * Amounts in credits: which denominations make up an amount, which of a wallet's credits pay, what comes back, and how people write it.
  *
  * A credit is worth 2^exponent units, exponent 0 … 23. Fees are rounded up to five significant bits (`fiveBitsRoundedUp` of
- * prices.ts). Spec: DESIGN section 6.
+ * prices.ts). Spec: docs/spec.md section 9.
  * @module
  */
 import { fiveBitsRoundedUp } from '../prices.ts'

@@ -1,14 +1,14 @@
 /**
  * The issuer's answer to a payment: what was captured, and blind signatures for the rest. Always the same length.
  *
- *   struct Change {                                   793 bytes
+ *   struct Change {                                   1,577 bytes
  *     uint8 version = 1;
  *     uint64 fee;                  units, five significant bits; 0 for a release
  *     ChangeSlot slots[32];        slot i signs blank i; largest exponent first, empty ones last and all zero
  *   };
  *   struct ChangeSlot { uint8 exponent; opaque blindSignature[48]; };
  *
- * Spec: DESIGN section 6.
+ * Spec: docs/spec.md section 9.
  * @module
  */
 import { concatBytes, decodeUint, encodeUint, joinBytes } from '../bytes.ts'

@@ -10,7 +10,7 @@
  *
  * Purchases and change count on paths of their own: restoring change asks public tiles, restoring purchases asks the issuer, and
  * neither may give the other's counters away. The denomination takes no part: a blank is blinded before anyone knows its worth.
- * A keyset's id names chain and vault too. Spec: DESIGN section 6.
+ * A keyset's id names chain and vault too. Spec: docs/spec.md section 9.
  * @module
  */
 import { secp256k1 } from '@noble/curves/secp256k1.js'

@@ -5,7 +5,7 @@
  *                             uint40 signUntil, uint40 spendUntil, uint40 exitUntil))
  *   keyHashes[i] = keccak256(key of 2^i units in the form of EIP-2537, 256 bytes)
  *
- * Spec: DESIGN section 6.
+ * Spec: docs/spec.md section 9.
  * @module
  */
 import { concatBytes, encodeUint, encodeUtf8, type Hex, joinBytes, toHex } from '../bytes.ts'

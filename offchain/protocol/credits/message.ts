@@ -1,5 +1,5 @@
 /**
- * What a credit's signature covers, and the point of G1 it is hashed to. Spec: DESIGN section 6.
+ * What a credit's signature covers, and the point of G1 it is hashed to. Spec: docs/spec.md section 9.
  *
  *   message = keccak256(abi.encode(keccak256("Sealpath credit v1"), uint256 chainId, address vault, bytes32 keyset,
  *                                  address exitKey, keccak256(t)))

@@ -1,7 +1,7 @@
 /**
  * The payment a request carries, sealed to the issuer. Always the same length, whatever is paid.
  *
- *   struct Payment {                                                              1,637 bytes
+ *   struct Payment {                                                              2,405 bytes
  *     uint8 version = 1;
  *     opaque keyset[32];
  *     opaque enclave[20];          the gateway that may capture
@@ -13,7 +13,7 @@
  *
  * There is one encoding per payment, so its hash is its name: the issuer answers a repeat with the same change. Decoding checks the
  * form only. The points are checked where they are used, off the event loop: `verifyWithSecretKey` and `decodeG1`, or the signer's.
- * Spec: DESIGN section 6.
+ * Spec: docs/spec.md section 9.
  * @module
  */
 import { concatBytes, decodeUint, encodeUint, equalBytes, fromHex, type Hex, joinBytes, toHex } from '../bytes.ts'

@@ -1,7 +1,7 @@
 /**
  * What a deposit buys: the claim key that it is bound to, the denominations of its credits, and the request that the issuer signs them by.
  * All of it follows from the seed and the number of the purchase, so that a wallet is restored by counting.
- * Twin of CreditDeposits.answerDeposit. Spec: DESIGN section 6.
+ * Twin of CreditDeposits.answerDeposit. Spec: docs/spec.md section 9.
  * @module
  */
 import { secp256k1 } from '@noble/curves/secp256k1.js'

@@ -1,6 +1,6 @@
 /**
  * Key configurations after the first: the evidence binds the document that an enclave was born with; every later one is announced under the
- * enclave's own key, in the registry and beside the evidence. Twin of `EnclaveRegistry.announceKeyConfigs`. Spec: docs/spec.md section 2.
+ * enclave's own key, in the registry and beside the evidence. Twin of `EnclaveRegistry.announceKeyConfigs`. Spec: docs/spec.md section 7.
  * @module
  */
 import { hashTypedData } from '#protocol/typedData.ts'

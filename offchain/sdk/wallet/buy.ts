@@ -3,7 +3,7 @@
  * so that whatever stopped in between goes on where it was: the deposit is looked for on chain before one is made, and the claim key takes only one.
  *
  * Depositing and asking within one minute would tell the relay which payer it serves, so the asking waits. The pause is drawn when the purchase begins
- * and counts from the deposit, so that a restart neither shortens nor repeats it. Spec: DESIGN section 6.
+ * and counts from the deposit, so that a restart neither shortens nor repeats it. Spec: docs/spec.md section 9.
  * @module
  */
 import type { VaultDeposit } from '#chain/vaultDeposits.ts'

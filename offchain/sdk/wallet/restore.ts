@@ -1,6 +1,6 @@
 /**
  * Finding credits again from the seed, or the change of a payment whose answer was lost. What was spent is downloaded whole, and a payment is
- * looked for in tiles that hold many (changeTiles.ts), so that no question says which credits are meant. Spec: DESIGN section 6.
+ * looked for in tiles that hold many (changeTiles.ts), so that no question says which credits are meant. Spec: docs/spec.md section 9.
  * @module
  */
 import { fromHex, type Hex } from '#protocol/bytes.ts'

@@ -2,7 +2,7 @@
  * A wallet of blind credits under one keyset: buys, pays, takes change, exits, and finds what it lost. Every step is stored before anything leaves,
  * so that a crash at any point leaves at most a payment whose change is asked for again.
  *
- * It talks to nobody itself: who carries purchases, payments and exits is its caller's business. Spec: DESIGN section 6.
+ * It talks to nobody itself: who carries purchases, payments and exits is its caller's business. Spec: docs/spec.md section 9.
  * @module
  */
 import type { Hex } from '#protocol/bytes.ts'
