@@ -12,17 +12,17 @@ const RANGE_BLOCKS_MIN = 500n
 const REQUESTS_MAX = 4_000
 
 /**
- * The logs that `read` answers for all blocks from `from` on, newest first, or the newest `count` of them. Asks for everything at once, and for ranges
+ * The logs that `read` answers for all blocks from `from` up to `to` (the newest block unless told), newest first, or the newest `count` of them. Asks for everything at once, and for ranges
  * half as long each time the endpoint refuses. Throws `VaultError` (`CHAIN_FAILED`).
  */
 export async function readLogs<Log extends { readonly blockNumber: bigint; readonly logIndex: number }>(
   { client, fromBlock }: LogAccess,
   read: (range: BlockRange) => Promise<readonly Log[]>,
-  options: { readonly from?: bigint; readonly count?: number } = {},
+  options: { readonly from?: bigint; readonly to?: bigint; readonly count?: number } = {},
 ): Promise<Log[]> {
   const { from = fromBlock, count } = options
   const logs: Log[] = []
-  let toBlock = await fromChain(client.getBlockNumber({ cacheTime: 0 }))
+  let toBlock = options.to ?? (await fromChain(client.getBlockNumber({ cacheTime: 0 })))
   let span = toBlock - from + 1n
   for (let requests = 0; toBlock >= from && (count === undefined || logs.length < count); requests++) {
     if (requests === REQUESTS_MAX) {

@@ -31,7 +31,15 @@ type Endpoint = {
   standing?: readonly [number, number]
   operator?: Hex
   writers?: readonly (readonly [Hex, Hex])[]
+  /** Where each of them was named; all in block 1 unless told. */
+  writerBlocks?: readonly number[]
+  /** Blocks that it answers with logs of at once; any number unless told. */
+  rangeMax?: number
+  /** First blocks of the ranges that it answered. */
+  ranges?: number[]
   exits?: readonly Hex[]
+  /** Where they were opened; block 1 unless told. */
+  exitBlock?: number
   isDown?: boolean
   time?: number
   calls?: number
@@ -55,9 +63,11 @@ async function serve(endpoint: Endpoint): Promise<string> {
         return
       }
       const call = JSON.parse(Buffer.concat(parts).toString()) as { id: number; method: string; params: unknown[] }
-      const result = answer(endpoint, call.method, call.params)
+      const isTooMuch = call.method === 'eth_getLogs' && !hasRange(endpoint, call.params)
+      const error = { code: -32_602, message: 'block range too large' }
+      const answered = isTooMuch ? { error } : { result: answer(endpoint, call.method, call.params) }
       response.writeHead(200, { 'content-type': 'application/json' })
-      response.end(JSON.stringify({ jsonrpc: '2.0', id: call.id, result }))
+      response.end(JSON.stringify({ jsonrpc: '2.0', id: call.id, ...answered }))
     })
   })
   servers.push(server)
@@ -103,14 +113,25 @@ function answer(endpoint: Endpoint, method: string, params: unknown[]): unknown 
       return encodeFunctionResult({ abi: ABI, functionName: 'depositOf', result })
     }
     case 'eth_getLogs': {
-      const [{ topics, toBlock }] = params as [{ topics: [Hex | Hex[]]; toBlock: Hex }]
-      return Array.isArray(topics[0]) ? writerLogs(endpoint, toBlock) : exitLogs(endpoint)
+      const [{ topics, fromBlock, toBlock }] = params as [{ topics: [Hex | Hex[]]; fromBlock: Hex; toBlock: Hex }]
+      endpoint.ranges?.push(Number(fromBlock))
+      const logs = Array.isArray(topics[0]) ? writerLogs(endpoint) : exitLogs(endpoint)
+      return logs.filter(
+        ({ blockNumber }) => Number(blockNumber) >= Number(fromBlock) && Number(blockNumber) <= Number(toBlock),
+      )
     }
   }
   throw new Error(`expected no ${method}`)
 }
 
-function writerLogs(endpoint: Endpoint, toBlock: Hex): unknown[] {
+function hasRange({ rangeMax = Number.POSITIVE_INFINITY }: Endpoint, params: unknown[]): boolean {
+  const [{ fromBlock, toBlock }] = params as [{ fromBlock: Hex; toBlock: Hex }]
+  return Number(toBlock) - Number(fromBlock) < rangeMax
+}
+
+type TestLog = Readonly<Record<string, unknown>> & { readonly blockNumber: Hex }
+
+function writerLogs(endpoint: Endpoint): TestLog[] {
   const times = { signUntil: 1, spendUntil: 2, exitUntil: 3 }
   return (endpoint.writers ?? []).map(([keyset, writer], i) => {
     const eventName = i === 0 ? 'KeysetOpened' : 'KeysetTakenOver'
@@ -118,21 +139,28 @@ function writerLogs(endpoint: Endpoint, toBlock: Hex): unknown[] {
     const components = ['signUntil', 'spendUntil', 'exitUntil'].map((name) => ({ name, type: 'uint40' }))
     const types = [{ type: 'uint16' }, { type: 'tuple', components }, { type: 'bytes' }]
     const data = i === 0 ? encodeAbiParameters(types, [1, times, '0x01']) : '0x'
-    return logOf(topics, data, i, toBlock)
+    return logOf(topics, data, i, `0x${(endpoint.writerBlocks?.[i] ?? 1).toString(16)}`)
   })
 }
 
-function exitLogs(endpoint: Endpoint): unknown[] {
+function exitLogs(endpoint: Endpoint): TestLog[] {
   const topics = encodeEventTopics({
     abi: ABI,
     eventName: 'ExitsOpened',
     args: { keyset: KEYSET, recipient: CLAIM_KEY },
   })
   const types = [{ type: 'uint40' }, { type: 'bytes32[]' }, { type: 'bytes' }]
-  return [logOf(topics, encodeAbiParameters(types, [1, endpoint.exits ?? [], '0x']), 0, '0x1')]
+  return [
+    logOf(
+      topics,
+      encodeAbiParameters(types, [1, endpoint.exits ?? [], '0x']),
+      0,
+      `0x${(endpoint.exitBlock ?? 1).toString(16)}`,
+    ),
+  ]
 }
 
-function logOf(topics: unknown, data: Hex, logIndex: number, blockNumber: Hex): unknown {
+function logOf(topics: unknown, data: Hex, logIndex: number, blockNumber: Hex): TestLog {
   const place = { blockHash: OTHER, blockNumber, transactionHash: OTHER, transactionIndex: '0x0', removed: false }
   return { address: VAULT, topics, data, logIndex: `0x${logIndex}`, ...place }
 }
@@ -187,6 +215,28 @@ describe('a chain reader', () => {
     expect(await chain.writers(KEYSET)).toEqual(WRITERS)
   })
 
+  it('reads however few blocks an endpoint answers at once, and then only what is new', async () => {
+    const common = {
+      writers: [
+        [KEYSET, WRITERS[0]],
+        [KEYSET, WRITERS[1]],
+      ],
+      writerBlocks: [7, 8_000],
+      exits: [OTHER],
+    } as const
+    const bounded: Endpoint = { ...common, final: 9_000, rangeMax: 2_000, ranges: [] }
+    const other: Endpoint = { ...common, final: 9_000 }
+    const chain = await connect(bounded, other)
+    expect(await chain.writers(KEYSET)).toEqual(WRITERS)
+    expect((await chain.openedExits(0n)).credits).toEqual([OTHER, OTHER])
+    const { ranges } = bounded
+    expect(ranges?.length).toBeGreaterThan(8)
+    ranges?.splice(0)
+    ;[bounded.final, other.final] = [9_100, 9_100]
+    expect(await chain.writers(KEYSET)).toEqual(WRITERS)
+    expect(ranges).toEqual([9_001])
+  })
+
   it('knows active gateways only, and remembers them for a while', async () => {
     const endpoint: Endpoint = { standing: [1, 1] }
     const chain = await connect(endpoint, { standing: [1, 1] })
@@ -202,6 +252,23 @@ describe('a chain reader', () => {
     ] as const) {
       const other = await connect({ standing }, { standing })
       expect(await other.isActiveGateway(GATEWAY)).toBe(false)
+    }
+  })
+
+  it('asks about a gateway again when a minute is over, to the millisecond', async () => {
+    const endpoint: Endpoint = { standing: [1, 1] }
+    let time = 5_000
+    const rpcUrls = await Promise.all([endpoint, { standing: [1, 1] } as const].map(serve))
+    const addresses = { registry: REGISTRY, vault: VAULT, fromBlock: 0n }
+    const chain = await connectChain({ rpcUrls, chainId: 31_337, ...addresses, now: () => time })
+    for (const [at, calls] of [
+      [5_000, 1],
+      [64_999, 1],
+      [65_000, 2],
+    ] as const) {
+      time = at
+      expect(await chain.isActiveGateway(GATEWAY)).toBe(true)
+      expect(endpoint.calls, `at ${at}`).toBe(calls)
     }
   })
 
@@ -228,6 +295,13 @@ describe('a chain reader', () => {
     const { credits, next } = await chain.openedExits(0n)
     expect(new Set(credits)).toEqual(new Set([KEYSET, OTHER]))
     expect(next).toBe(56n)
+  })
+
+  it('reads the exits of the newest block too, and asks for none after it', async () => {
+    const endpoint: Endpoint = { exits: [KEYSET], exitBlock: 120 }
+    const chain = await connect(endpoint, endpoint)
+    expect((await chain.openedExits(120n)).credits).toEqual([KEYSET, KEYSET])
+    expect(await chain.openedExits(121n)).toEqual({ credits: [], next: 121n })
   })
 
   it('says the time of the newest block that all have', async () => {

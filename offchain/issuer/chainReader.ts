@@ -6,6 +6,7 @@
 import { createPublicClient, getAbiItem, getAddress, http, type PublicClient } from 'viem'
 import { creditVaultAbi, enclaveRegistryAbi } from '#chain/generated/abis.ts'
 import { ENCLAVE_STATES } from '#chain/registry.ts'
+import { readLogs } from '#chain/vaultLogs.ts'
 import { AppError } from '#node/appError.ts'
 import { type Hex, lowerHex } from '#protocol/bytes.ts'
 import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'
@@ -60,6 +61,9 @@ function createChainReader(clients: readonly PublicClient[], options: ChainReade
   const now = options.now ?? (() => performance.now())
   const registry = { address: options.registry, abi: enclaveRegistryAbi } as const
   const active = new Map<Hex, number>()
+  /** Every naming of a writer in final blocks, oldest first, and the first block that was not read for them. */
+  const writers: { readonly keyset: Hex; readonly writer: Hex }[] = []
+  let nextWriterBlock = fromBlock
   return {
     async deposit(keyset, claimKey) {
       const deposit = await agreed(clients, (client, blockNumber) =>
@@ -102,17 +106,26 @@ function createChainReader(clients: readonly PublicClient[], options: ChainReade
       if (ENCLAVE_STATES[state] !== 'active' || role !== ENCLAVE_ROLE.issuer) return undefined
       return { operator: lowerHex(entry.operator), measurement: entry.measurement.toLowerCase() as Hex }
     },
-    writers: (keyset) =>
-      agreed(clients, async (client, toBlock) => {
-        const logs = await client.getLogs({
-          address: vault,
-          events: WRITER_EVENTS,
-          fromBlock,
-          toBlock,
-          strict: true,
-        })
-        return logs.filter(({ args }) => args.keyset === keyset).map(({ args }) => lowerHex(args.writer))
-      }),
+    async writers(keyset) {
+      const from = nextWriterBlock
+      const { past, named } = await agreed(clients, async (client, to) => {
+        const logs = await readLogs(
+          { client, fromBlock },
+          (range) => client.getLogs({ address: vault, events: WRITER_EVENTS, strict: true, ...range }),
+          { from, to },
+        )
+        return {
+          past: to + 1n,
+          named: logs.toReversed().map(({ args }) => ({ keyset: args.keyset, writer: lowerHex(args.writer) })),
+        }
+      })
+      // Of two calls at once, the first one notes what both have read.
+      if (nextWriterBlock === from && past > from) {
+        nextWriterBlock = past
+        writers.push(...named)
+      }
+      return writers.filter((each) => each.keyset === keyset).map(({ writer }) => writer)
+    },
     async time() {
       const newest = await onAll(clients, (client) => client.getBlock({ blockTag: 'latest' }))
       return Number(leastOf(newest.map(({ timestamp }) => timestamp)))
@@ -120,10 +133,11 @@ function createChainReader(clients: readonly PublicClient[], options: ChainReade
     async openedExits(from) {
       const reads = await onAll(clients, async (client) => {
         const toBlock = await client.getBlockNumber({ cacheTime: 0 })
-        const logs =
-          from > toBlock
-            ? []
-            : await client.getLogs({ address: vault, event: EXITS_OPENED, fromBlock: from, toBlock, strict: true })
+        const logs = await readLogs(
+          { client, fromBlock },
+          (range) => client.getLogs({ address: vault, event: EXITS_OPENED, strict: true, ...range }),
+          { from, to: toBlock },
+        )
         return { toBlock, credits: logs.flatMap(({ args }) => args.credits) }
       })
       const newest = leastOf(reads.map(({ toBlock }) => toBlock))
