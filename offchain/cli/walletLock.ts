@@ -3,6 +3,7 @@
  * @module
  */
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { isAlive } from '#node/isAlive.ts'
 
 export type Lock = { release(): void }
 
@@ -71,16 +72,6 @@ function readLock(path: string): number | undefined {
   } catch {
     // Gone in the meantime.
     return undefined
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // A process of somebody else is alive too.
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 

@@ -71,8 +71,7 @@ export function requireActive({ active }: Pick<IssuerPorts, 'active'>): ActiveWr
 
 /** The writer, if it may write this keyset now. Throws `IssuerError` (`EXIT_ONLY`, `UNAVAILABLE`). */
 export function requireWriter(ports: IssuerPorts, keyset: Hex): Writer {
-  const active = ports.active()
-  if ('inactiveBecause' in active) throw new IssuerError('EXIT_ONLY', active.inactiveBecause)
+  const active = requireActive(ports)
   const standing = active.standings.get(keyset)
   if (standing === undefined) throw new IssuerError('UNKNOWN_KEYSET', 'this issuer does not have that keyset')
   standing.requireOpen()

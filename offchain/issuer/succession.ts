@@ -11,6 +11,7 @@
  * name is at its end. All times come from this machine's monotonic clock.
  * @module
  */
+import { AppError } from '#node/appError.ts'
 import { errorFields, type Logger } from '#node/log.ts'
 import { pause } from '#node/rounds.ts'
 import { type Hex, joinBytes } from '#protocol/bytes.ts'
@@ -67,7 +68,9 @@ async function readAll(store: IssuerStore, log: number, from: number, to: number
   const entries: Uint8Array[] = []
   while (from + entries.length < to) {
     const start = from + entries.length
-    entries.push(...(await store.readEntries(log, start, Math.min(16_384, to - start))))
+    const page = await store.readEntries(log, start, Math.min(16_384, to - start))
+    if (page.length === 0) throw new AppError('DATABASE_FAILED', `log ${log} ends at ${start}, before its head`)
+    entries.push(...page)
   }
   return entries
 }

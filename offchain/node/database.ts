@@ -8,6 +8,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from './appError.ts'
+import { isAlive } from './isAlive.ts'
 import type { Logger } from './log.ts'
 import { connectSql, type Sql, type Transaction } from './sql.ts'
 
@@ -151,14 +152,4 @@ export function isListening(port: number): Promise<boolean> {
 async function stopPostmaster(pid: number): Promise<void> {
   if (isAlive(pid)) process.kill(pid, 'SIGINT')
   while (isAlive(pid)) await sleep(50)
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    // No such process.
-    return false
-  }
 }

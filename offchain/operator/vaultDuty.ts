@@ -10,6 +10,7 @@ import { creditVaultAbi } from '#chain/generated/abis.ts'
 import { openVault, readKeysets, type VaultAccess, type VaultKeyset } from '#chain/vault.ts'
 import { readExits } from '#chain/vaultExits.ts'
 import { readLogs } from '#chain/vaultLogs.ts'
+import { sendCall, signerOfWallet } from '#chain/vaultSigner.ts'
 import type { Logger } from '#node/log.ts'
 import { type Rounds, startRounds } from '#node/rounds.ts'
 import { type Hex, joinBytes, toHex } from '#protocol/bytes.ts'
@@ -142,14 +143,9 @@ export class VaultDuty {
     })
   }
 
-  async #send({ vault, client }: VaultAccess, data: Hex): Promise<Hex> {
-    const { wallet } = this.#options.access
-    const call = { to: vault, data }
-    // What somebody else has done meanwhile fails here, without gas; the next round sees that it is done.
-    await client.call({ ...call, account: wallet.account })
-    const hash = await wallet.sendTransaction(call)
-    await client.waitForTransactionReceipt({ hash })
-    return hash
+  /** What somebody else has done meanwhile fails when it is tried out, without gas; the next round sees that it is done. */
+  #send({ vault, client }: VaultAccess, data: Hex): Promise<Hex> {
+    return sendCall(client, signerOfWallet(this.#options.access.wallet), { to: vault, data })
   }
 }
 
