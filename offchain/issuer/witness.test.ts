@@ -64,3 +64,23 @@ it.each([
 ])('what is no answer, like %i, is a failure of a peer', async (status, body) => {
   await expect(sizeAt(await serve(status, body))).rejects.toMatchObject({ code: 'PEER_FAILED', retryable: true })
 })
+
+it('a delivery ends with a size, with where a gap is, or with the reason of a refusal', async () => {
+  const { head, enclave } = logOf(7n)
+  const delivery = { role: 'issuer', head: { ...head, enclave }, from: 0n, leaves: new Uint8Array(32) } as const
+  const answerTo = async (status: number, body: unknown) =>
+    connectWitness(await serve(status, body), DOMAIN).deliver(delivery)
+  const refusal = (code: string, more = {}) => ({ error: { code, message: 'no', ...more } })
+  expect(await answerTo(200, { size: 7n })).toEqual({ size: 7 })
+  expect(await answerTo(409, refusal('GAP', { expectedFrom: 3n }))).toEqual({ gapAt: 3 })
+  expect(await answerTo(409, refusal('GAP'))).toEqual({ refused: 'GAP' })
+  expect(await answerTo(400, refusal('EQUIVOCATION', { expectedFrom: 3n }))).toEqual({ refused: 'EQUIVOCATION' })
+})
+
+it('an answer may be 65,536 bytes long, and is cut after that', async () => {
+  const body = { ...logOf(7n), padding: '' }
+  const lengthOf = (text: string) => toJson({ ...body, padding: text }).length
+  const filled = (bytes: number) => ({ ...body, padding: 'x'.repeat(bytes - lengthOf('')) })
+  expect(await sizeAt(await serve(200, filled(65_536)))).toBe(7)
+  await expect(sizeAt(await serve(200, filled(65_537)))).rejects.toMatchObject({ code: 'PEER_FAILED' })
+})

@@ -25,6 +25,12 @@ it.each([
   [{ max_completion_tokens: 20, max_tokens: 10 }, 20],
   [{ max_tokens: 5_000 }, CONTEXT],
   [{ max_tokens: 10, n: 3 }, 30],
+  [{ max_tokens: 10, n: 1.5 }, 20],
+  [{ max_tokens: 10, n: 1 }, 10],
+  // As for nothing stated: no request is free because it asks for no answers.
+  [{ max_tokens: 10, n: 0 }, 10],
+  [{ max_tokens: 10, n: -3 }, 10],
+  [{ max_tokens: 10, n: '3' }, 10],
   [{}, CONTEXT],
   [{ max_tokens: 0, n: 'x' }, CONTEXT],
   [{ max_tokens: -1, n: 2 }, 2 * CONTEXT],
@@ -77,6 +83,13 @@ describe('what is read', () => {
     const body = bodyOf({ messages: [{ role: 'user', content }], max_tokens: 1 })
     expect(costAtMost(PRICE, CHAT, body, CONTEXT)).toBe(cost(CONTEXT, 1))
     expect(costAtMost(PRICE, CHAT, body, undefined)).toBe(cost(CONTEXT_TOKENS_UNKNOWN, 1))
+  })
+
+  it('is the bytes of a body whose parts are all text', () => {
+    const content = [{ type: 'text', text: 'What is this?' }, { type: 'text', text: 'And this?' }, 'x', null]
+    const body = bodyOf({ messages: [{ role: 'user', content }, null, { role: 'user' }], max_tokens: 1 })
+    expect(body.length).toBeLessThan(CONTEXT)
+    expect(costAtMost(PRICE, CHAT, body, CONTEXT)).toBe(cost(body.length, 1))
   })
 })
 

@@ -114,6 +114,14 @@ describe('a payment', () => {
     refuses(() => decodePayment(changed(encoded, CREDITS_AT, [24])), 'BAD_EXPONENT')
     refuses(() => encodePayment(withCredit({ exponent: 24 })), 'BAD_EXPONENT')
     refuses(() => encodePayment(withCredit({ secret: word('short').subarray(1) })), 'WRONG_LENGTH')
+    // Both together are as long as they should be.
+    const [one, two, ...rest] = payment.credits
+    if (one === undefined || two === undefined) throw new Error('expected two credits')
+    const shifted = [
+      { ...one, secret: one.secret.subarray(1) },
+      { ...two, secret: concatBytes(two.secret, Uint8Array.of(9)) },
+    ]
+    refuses(() => encodePayment({ ...payment, credits: [...shifted, ...rest] }), 'WRONG_LENGTH')
     refuses(() => encodePayment(withCredit({ signature: new Uint8Array(47) })), 'POINT_LENGTH')
     refuses(() => encodePayment(withCredit({ signature: flagged(0xc0) })), 'POINT_IDENTITY')
     refuses(() => encodePayment(withCredit({ signature: flagged(0x9f).fill(0xff, 1) })), 'POINT_NOT_CANONICAL')

@@ -108,6 +108,7 @@ describe('parsing', () => {
     ['an empty keyUsage', 'CERTIFICATE_EXTENSION', (t) => set(t, [0, 7, 0, 2, 2], '0x030100')],
     ['keyUsage with its ninth bit', 'ok', (t) => set(t, [0, 7, 0, 2, 2], '0x0303078680')],
     ['keyUsage of three bytes', 'CERTIFICATE_EXTENSION', (t) => set(t, [0, 7, 0, 2, 2], '0x030400868080')],
+    ['keyUsage of three bytes, canonical', 'CERTIFICATE_EXTENSION', (t) => set(t, [0, 7, 0, 2, 2], '0x030400868001')],
     ['more after keyUsage', 'DER_TRAILING_BYTES', (t) => set(t, [0, 7, 0, 2, 2], '0x030201860500')],
     ['an unknown extension', 'ok', (t) => set(t, [0, 7, 0, 1, 0], '0x551dff7f')],
     [
@@ -169,6 +170,8 @@ describe('parsing', () => {
     [0x17, '260101000000', undefined],
     [0x17, '26010100000 Z', undefined],
     [0x17, '20260101000000Z', undefined],
+    [0x17, '20500101000000Z', undefined],
+    [0x16, '20500101000000Z', undefined],
     [0x18, '20491231235959Z', undefined],
     [0x18, '20500101000000.5Z', undefined],
     [0x18, '20500101000000ZZ', undefined],

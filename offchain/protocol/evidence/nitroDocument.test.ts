@@ -137,6 +137,17 @@ describe('a payload is refused', () => {
       'BUNDLE_LENGTH',
       { cabundle: array(...Array.from({ length: 9 }, () => bytes(fromHex('0x30')))) },
     ],
+    [
+      'a bundle of nine that does not say how many',
+      'BUNDLE_LENGTH',
+      {
+        cabundle: concatBytes(
+          fromHex('0x9f'),
+          ...Array.from({ length: 9 }, () => bytes(fromHex('0x30'))),
+          fromHex('0xff'),
+        ),
+      },
+    ],
     ['a certificate of 1,025 bytes', 'FIELD_LENGTH', { certificate: bytes(new Uint8Array(1025)) }],
     ['a CA certificate of 1,025 bytes', 'FIELD_LENGTH', { cabundle: array(bytes(new Uint8Array(1025))) }],
   ])('with %s', (_, code, change) => {
@@ -187,6 +198,7 @@ describe('the envelope', () => {
     ['no signature', 'COSE_STRUCTURE', array(PROTECTED, empty, payload)],
     ['a fifth item', 'COSE_STRUCTURE', array(PROTECTED, empty, payload, SIGNATURE, NULL)],
     ['16,385 bytes', 'DOCUMENT_SIZE', new Uint8Array(16_385)],
+    ['16,384 bytes, which are not too many, of another type', 'CBOR_TYPE', new Uint8Array(16_384)],
   ])('is refused with %s', (_, code, document) => {
     expect(attempt(document)).toBe(code)
   })

@@ -3,6 +3,7 @@ import { p384 } from '@noble/curves/nist.js'
 import { keccak_256 } from '@noble/hashes/sha3.js'
 import { describe, expect, it } from 'vitest'
 import { concatBytes, decodeUint, encodeUint, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import { readEvidenceVector } from '../../../test/support/evidenceVector.ts'
 import { AWS_NITRO_ROOT } from './awsRoot.ts'
 import { parseCertificate } from './certificate.ts'
 import type { EvidencePolicy, EvidenceVerdict } from './evidence.ts'
@@ -40,6 +41,28 @@ const VECTORS = hasVectors
 const POSITIVE = VECTORS.filter(({ kind }) => kind === 'positive')
 const GENUINE = VECTORS.filter(({ kind }) => kind !== 'crypto-negative')
 const POLICY: EvidencePolicy = { roots: [AWS_NITRO_ROOT], ageSecondsMax: 7200n }
+
+it('checks nothing behind a signature that is wrong, a certificate’s or the document’s own', () => {
+  const vector = readEvidenceVector()
+  const [document, root] = [fromHex(vector.document), fromHex(vector.root)]
+  const policy = { roots: [{ kind: 'development', certificate: root }], ageSecondsMax: 7200n } as const
+  const time = BigInt(vector.issuedAt)
+  const names = (bytes: Uint8Array) => verifyNitroEvidence(bytes, policy, time).checks.map(({ name }) => name)
+  expect(verifyNitroEvidence(document, policy, time)).toMatchObject({ ok: true })
+  for (const certificate of parseNitroDocument(document).cabundle.slice(1)) {
+    const spoilt = document.slice()
+    // The last byte of a certificate is the last of its signature's s.
+    const at = toHex(document).indexOf(toHex(certificate).slice(2)) / 2 - 1 + certificate.length - 1
+    spoilt[at] = (spoilt[at] ?? 0) ^ 1
+    expect(verifyNitroEvidence(spoilt, policy, time)).toMatchObject({ ok: false })
+    expect(names(spoilt)).toEqual(names(document).slice(0, names(document).indexOf('chain-signatures') + 1))
+  }
+  const spoilt = document.slice()
+  // The last byte of a document is the last of its own.
+  spoilt[spoilt.length - 1] = (spoilt.at(-1) ?? 0) ^ 1
+  expect(verifyNitroEvidence(spoilt, policy, time)).toMatchObject({ ok: false, code: 'BAD_DOCUMENT_SIGNATURE' })
+  expect(names(spoilt)).toEqual(names(document).slice(0, names(document).indexOf('document-signature') + 1))
+})
 
 it('refuses bytes that are no document with the code of the first thing wrong, and checks nothing else', () => {
   for (const [bytes, code] of [

@@ -100,6 +100,11 @@ test('a flipped bit in a tile leads to another root', async () => {
 test('refuses a tile of another length, an index outside and an empty log', async () => {
   const short = proveFromTiles(3, 300, async (tile) => tileBytes(tile).subarray(32))
   await expect(short).rejects.toThrow(LogTilesError)
+  // What it holds too much is not needed for any node, and is refused all the same.
+  for (const more of [1, 32]) {
+    const long = proveFromTiles(3, 300, async (tile) => joinBytes([tileBytes(tile), new Uint8Array(more)]))
+    await expect(long).rejects.toMatchObject({ name: 'LogTilesError', code: 'TILE_MALFORMED' })
+  }
   await expect(proveFromTiles(300, 300, readTile)).rejects.toThrow(LogNodesError)
   expect(() => placesOfPath(-1, 5)).toThrow(LogNodesError)
   expect(() => placesOfRoot(0)).toThrow(LogNodesError)
