@@ -69,9 +69,13 @@ export function requireActive({ active }: Pick<IssuerPorts, 'active'>): ActiveWr
   throw new IssuerError(state.isFinal ? 'EXIT_ONLY' : 'UNAVAILABLE', state.inactiveBecause)
 }
 
-/** The writer, if it may write this keyset now. Throws `IssuerError` (`EXIT_ONLY`, `UNAVAILABLE`). */
+/**
+ * The writer, if it may write this keyset now. Without one nothing new is begun, for good or until its witnesses are reached: exits only. Throws
+ * `IssuerError` (`EXIT_ONLY`, `UNKNOWN_KEYSET`, `UNAVAILABLE`).
+ */
 export function requireWriter(ports: IssuerPorts, keyset: Hex): Writer {
-  const active = requireActive(ports)
+  const active = ports.active()
+  if ('inactiveBecause' in active) throw new IssuerError('EXIT_ONLY', active.inactiveBecause)
   const standing = active.standings.get(keyset)
   if (standing === undefined) throw new IssuerError('UNKNOWN_KEYSET', 'this issuer does not have that keyset')
   standing.requireOpen()

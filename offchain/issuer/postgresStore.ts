@@ -34,6 +34,7 @@ export function createIssuerStore(sql: Sql): IssuerStore {
         select encoded from entries where log = ${log} and position >= ${from} order by position limit ${count}`
       return rows.map(({ encoded }) => encoded)
     },
+    readHead: (log, sizeMax) => readHead(sql, log, sizeMax),
     async readOpenReserves() {
       const rows = await sql<{ payment: Uint8Array; blanks: Uint8Array }[]>`select payment, blanks from open_reserves`
       return rows.map(({ payment, blanks }) => ({ payment: toHex(payment), blanks }))
@@ -57,6 +58,16 @@ async function readLogs(sql: Sql | Transaction): Promise<StoredLog[]> {
     const stored = { log, enclave, size: Number(size) }
     return row.root === null ? stored : { ...stored, head: headOf(enclave, size, row) }
   })
+}
+
+async function readHead(sql: Sql, log: number, sizeMax: number): Promise<EarningsHeadMessage | undefined> {
+  type Row = { enclave: Uint8Array; size: bigint } & HeadRow
+  const [row] = await sql<Row[]>`
+    select l.enclave, h.size, h.root, h.fees::text, h.r, h.vs
+    from heads h join logs l on l.log = h.log
+    where h.log = ${log} and h.size <= ${sizeMax}
+    order by h.size desc limit 1`
+  return row && headOf(toHex(row.enclave), row.size, row)
 }
 
 type HeadRow = { root: Uint8Array; fees: string; r: Uint8Array; vs: Uint8Array }

@@ -16,6 +16,8 @@ export type IssuerStore = {
   readLogs(): Promise<readonly StoredLog[]>
   /** Encoded entries of a log from `from` on, at most `count`, in their order. */
   readEntries(log: number, from: number, count: number): Promise<readonly Uint8Array[]>
+  /** The newest head of a log over at most `sizeMax` leaves, or undefined. */
+  readHead(log: number, sizeMax: number): Promise<EarningsHeadMessage | undefined>
   /** Blanks (48 bytes each, concatenated) of the payments that are open. */
   readOpenReserves(): Promise<readonly OpenReserve[]>
   /**

@@ -16,6 +16,8 @@ import { errorFields, type Logger } from '#node/log.ts'
 import { pause } from '#node/rounds.ts'
 import { type Hex, joinBytes } from '#protocol/bytes.ts'
 import type { CompactSignature } from '#protocol/receipt/head.ts'
+import type { EarningsHeadMessage } from '#protocol/wire/agentApi.ts'
+import { DELIVERY_LEAVES_MAX } from '#protocol/wire/aggregatorApi.ts'
 import type { ChainReader } from './chain.ts'
 import { entryLeaf } from './entry.ts'
 import { IssuerError } from './issuerError.ts'
@@ -28,16 +30,18 @@ import { answersNeeded, type WitnessPolicy } from './witnessing.ts'
 /** `behind`: a witness shows to hold what our database does not. `unreachable`: too few of them answered to know. */
 export type Shown = 'whole' | 'behind' | 'unreachable'
 
+type LogStore = Pick<IssuerStore, 'readEntries' | 'readHead'>
+
 /** Hands the heads of earlier writers to the witnesses: what was committed is now acknowledged too, and nothing was lost. */
 export async function showLogs(
-  store: IssuerStore,
+  store: LogStore,
   logs: readonly RecoveredLog[],
   policy: WitnessPolicy,
   log: Logger,
 ): Promise<Shown> {
   const results = await Promise.all(
     policy.witnesses.map((witness) =>
-      showTo(store, logs, witness).catch((error: unknown) => {
+      showTo(store, logs, witness, policy.leavesMax ?? DELIVERY_LEAVES_MAX).catch((error: unknown) => {
         const isLie = error instanceof WitnessError && error.code === 'UNPROVEN'
         const event = isLie ? 'witness claims what it cannot show and is ignored' : 'witness cannot be asked'
         log.warn(event, { witness: witness.name, ...errorFields(error) })
@@ -49,22 +53,34 @@ export async function showLogs(
   return results.filter((result) => result === 'whole').length >= answersNeeded(policy) ? 'whole' : 'unreachable'
 }
 
-async function showTo(store: IssuerStore, logs: readonly RecoveredLog[], witness: Witness): Promise<Shown> {
+async function showTo(
+  store: LogStore,
+  logs: readonly RecoveredLog[],
+  witness: Witness,
+  leavesMax: number,
+): Promise<Shown> {
   for (const { log, enclave, size, head } of logs) {
-    const held = await witness.sizeOf(enclave)
+    let held = await witness.sizeOf(enclave)
     if (held > size) return 'behind'
     if (head === undefined) continue
-    // A witness that holds the whole log still compares its root with ours.
-    const leaves = joinBytes((await readAll(store, log, held, size)).map(entryLeaf))
-    const delivered = await witness.deliver({ head, from: BigInt(held), leaves })
-    if (!('size' in delivered) || delivered.size < size) return 'unreachable'
-    // It took more meanwhile, from somebody else, or says so: it has to show that as well.
-    if (delivered.size > size && (await witness.sizeOf(enclave)) > size) return 'behind'
+    // A witness that holds the whole log still compares its root with ours; one that is far behind gets it piece by piece, each under a head of its own.
+    for (;;) {
+      const part: EarningsHeadMessage | undefined =
+        size - held <= leavesMax ? head : await store.readHead(log, held + leavesMax)
+      if (part === undefined || (part !== head && Number(part.size) <= held)) return 'unreachable'
+      const leaves = joinBytes((await readAll(store, log, held, Number(part.size))).map(entryLeaf))
+      const delivered = await witness.deliver({ head: part, from: BigInt(held), leaves })
+      if (!('size' in delivered) || delivered.size < Number(part.size)) return 'unreachable'
+      // It took more meanwhile, from somebody else, or says so: it has to show that as well.
+      if (delivered.size > size && (await witness.sizeOf(enclave)) > size) return 'behind'
+      if (part === head) break
+      held = Number(part.size)
+    }
   }
   return 'whole'
 }
 
-async function readAll(store: IssuerStore, log: number, from: number, to: number): Promise<Uint8Array[]> {
+async function readAll(store: LogStore, log: number, from: number, to: number): Promise<Uint8Array[]> {
   const entries: Uint8Array[] = []
   while (from + entries.length < to) {
     const start = from + entries.length

@@ -15,6 +15,8 @@ export type WitnessPolicy = {
   readonly witnesses: readonly Witness[]
   /** Acknowledgements before anything is answered. */
   readonly quorum: number
+  /** Leaves of one delivery; as many as aggregators take unless told. */
+  readonly leavesMax?: number
 }
 
 /** How many witnesses must say how far a log goes, so that one of them has acknowledged its newest answered entry. */
@@ -25,6 +27,8 @@ export function answersNeeded({ witnesses, quorum }: WitnessPolicy): number {
 export type WitnessingOptions = WitnessPolicy & {
   /** Leaves of the log, 32 bytes each. */
   readonly readLeaves: (from: number, to: number) => Promise<Uint8Array>
+  /** The newest committed head over at most `sizeMax` leaves: for a witness that is too far behind for one delivery. */
+  readonly readHead: (sizeMax: number) => Promise<EarningsHeadMessage | undefined>
   /** Called with every size that newly has its quorum. */
   readonly onAcknowledged: (size: number) => void
   readonly log: Logger
@@ -36,7 +40,8 @@ const RETRY_MS = 250
 
 export class Witnessing {
   readonly #options: WitnessingOptions
-  readonly #sizes: number[]
+  /** What each has said that it holds. */
+  readonly #sizes: (number | undefined)[]
   readonly #pumps: Promise<void>[]
   readonly #closing = new AbortController()
   #head: EarningsHeadMessage | undefined
@@ -45,7 +50,7 @@ export class Witnessing {
 
   constructor(options: WitnessingOptions) {
     this.#options = options
-    this.#sizes = options.witnesses.map(() => 0)
+    this.#sizes = options.witnesses.map(() => undefined)
     this.#pumps = options.witnesses.map((witness, i) => this.#pump(witness, i))
   }
 
@@ -76,7 +81,7 @@ export class Witnessing {
         continue
       }
       try {
-        this.#note(i, head, await this.#deliver(witness, i, head))
+        await this.#deliver(witness, i, head)
         failures = 0
       } catch (error) {
         if (failures === 0) {
@@ -88,25 +93,30 @@ export class Witnessing {
     }
   }
 
-  async #deliver(witness: Witness, i: number, head: EarningsHeadMessage): Promise<Delivered> {
-    const from = Math.max(this.#sizes[i] ?? 0, Number(head.size) - DELIVERY_LEAVES_MAX)
-    const leaves = await this.#options.readLeaves(from, Number(head.size))
-    return witness.deliver({ head, from: BigInt(from), leaves })
+  async #deliver(witness: Witness, i: number, newest: EarningsHeadMessage): Promise<void> {
+    const { leavesMax = DELIVERY_LEAVES_MAX, readHead, readLeaves } = this.#options
+    // Most witnesses hold all of it already: what they lack, they say.
+    const from = this.#sizes[i] ?? Math.max(0, Number(newest.size) - leavesMax)
+    const head = Number(newest.size) - from <= leavesMax ? newest : await readHead(from + leavesMax)
+    if (head === undefined || (head !== newest && Number(head.size) <= from)) {
+      throw new WitnessError('REFUSED', 'a witness is too far behind, and no head in between was kept')
+    }
+    const leaves = await readLeaves(from, Number(head.size))
+    this.#note(i, head, from, await witness.deliver({ head, from: BigInt(from), leaves }))
   }
 
-  #note(i: number, head: EarningsHeadMessage, delivered: Delivered): void {
+  #note(i: number, head: EarningsHeadMessage, from: number, delivered: Delivered): void {
     if ('refused' in delivered) throw new WitnessError('REFUSED', `a witness refuses our log: ${delivered.refused}`)
     if ('gapAt' in delivered) {
-      const known = this.#sizes[i] ?? 0
       // Otherwise it would be asked the same again at once, for ever.
-      if (delivered.gapAt >= known) throw new WitnessError('REFUSED', 'a witness is too far behind for one delivery')
+      if (delivered.gapAt >= from) throw new WitnessError('REFUSED', 'a witness lacks what it was given')
       this.#sizes[i] = delivered.gapAt
       return
     }
     if (delivered.size < Number(head.size)) throw new WitnessError('REFUSED', 'a witness acknowledged less than it got')
     this.#sizes[i] = Number(head.size)
     // The quorum-th largest size is what a quorum holds.
-    const held = this.#sizes.toSorted((a, b) => b - a)[this.#options.quorum - 1] ?? 0
+    const held = this.#sizes.map((size = 0) => size).toSorted((a, b) => b - a)[this.#options.quorum - 1] ?? 0
     if (held <= this.#acknowledged) return
     this.#acknowledged = held
     this.#options.onAcknowledged(held)

@@ -92,6 +92,7 @@ export class Writer {
       ...options.witnessing,
       log: options.logger,
       readLeaves: (from, to) => this.#readLeaves(from, to),
+      readHead: (sizeMax) => options.store.readHead(options.log.log, sizeMax),
       onAcknowledged: (size) => this.#acknowledge(size),
       ...(options.retryMs === undefined ? {} : { retryMs: options.retryMs }),
     })

@@ -8,7 +8,6 @@ import { AppError } from '#node/appError.ts'
 import { errorFields, type Logger } from '#node/log.ts'
 import { pause } from '#node/rounds.ts'
 import type { Hex } from '#protocol/bytes.ts'
-import { DELIVERY_LEAVES_MAX } from '#protocol/wire/aggregatorApi.ts'
 import { readCleared } from './cleared.ts'
 import { ClearingBox } from './clearingBox.ts'
 import type { OperatorConfig } from './config.ts'
@@ -230,19 +229,23 @@ export class OperatorAgent {
   }
 
   async #deliverOutbox(url: string, outbox: EnclaveOutbox): Promise<void> {
-    const { head } = outbox
-    if (head === undefined) return
-    const size = Number(head.size)
-    const from = outbox.deliveredTo(url)
-    if (from >= size) return
-    if (size - from > DELIVERY_LEAVES_MAX) {
-      throw new AppError('PEER_FAILED', `a backlog of ${size - from} leaves is too large for one delivery`)
+    const { enclave } = outbox
+    let from = outbox.deliveredTo(url)
+    while (from < Number(outbox.head?.size ?? 0n) && !this.#stop.signal.aborted) {
+      const head = outbox.headFrom(from)
+      if (head === undefined) {
+        throw new AppError('PEER_FAILED', `no head was kept that reaches from leaf ${from} by one delivery`)
+      }
+      const leaves = outbox.read(from, Number(head.size))
+      const delivered = await deliver(url, { head, from: BigInt(from), leaves })
+      // The aggregator may hold less than we noted: it may have lost its database. Its word decides.
+      const next = 'gapAt' in delivered ? delivered.gapAt : delivered.size
+      outbox.noteDelivered(url, next)
+      if ('size' in delivered) this.#log.info('head delivered', { enclave, size: next, fees: head.fees })
+      // What it lacks from before is for the next round, so that nobody is asked the same for ever.
+      if (next <= from) return
+      from = next
     }
-    const delivered = await deliver(url, { head, from: BigInt(from), leaves: outbox.read(from, size) })
-    // The aggregator may hold less than we noted: it may have lost its database. Its word decides.
-    const next = 'gapAt' in delivered ? delivered.gapAt : delivered.size
-    outbox.noteDelivered(url, next)
-    if ('size' in delivered) this.#log.info('head delivered', { enclave: outbox.enclave, size: next, fees: head.fees })
   }
 
   #outboxOf(enclave: Hex): EnclaveOutbox {

@@ -156,3 +156,45 @@ test('finds the outboxes of earlier enclaves again, and nothing else', () => {
   expect([...found.keys()]).toEqual([ENCLAVE])
   expect(found.get(ENCLAVE)?.size).toBe(2)
 })
+
+test('keeps a head for each half of a delivery, so that whoever lost everything gets all of it in parts', () => {
+  const leavesMax = 6
+  const reopen = () => {
+    const outbox = new EnclaveOutbox(folder, ENCLAVE, leavesMax)
+    opened.push(outbox)
+    return outbox
+  }
+  const outbox = reopen()
+  for (let size = 1; size <= 20; size++) outbox.store(size - 1, leaves(size - 1, size), headOf(size))
+  for (const each of [outbox, reopen()]) {
+    for (let lost = 0; lost < 20; lost++) {
+      const parts: number[] = []
+      for (let from = lost; from < 20; from = parts.at(-1) ?? 20) {
+        const head = each.headFrom(from)
+        expect(head, `from ${from}`).toBeDefined()
+        expect(Number(head?.size) - from).toBeLessThanOrEqual(leavesMax)
+        parts.push(Number(head?.size))
+      }
+      expect(parts.at(-1)).toBe(20)
+      // Few more than the fewest: each goes on by at least half a delivery.
+      expect(parts.length).toBeLessThanOrEqual(Math.ceil((20 - lost) / (leavesMax / 2)))
+    }
+    expect(each.headFrom(20)).toBeUndefined()
+  }
+})
+
+test('keeps the newest head only of what one delivery holds', () => {
+  const outbox = open()
+  outbox.store(0, leaves(0, 5), headOf(5))
+  outbox.store(5, leaves(5, 20), headOf(20))
+  expect(outbox.headFrom(0)).toEqual(headOf(20))
+  expect(() => readFileSync(fileOf('heads.json'))).toThrow()
+})
+
+test('does not deliver what no head reaches', () => {
+  const outbox = new EnclaveOutbox(folder, ENCLAVE, 4)
+  opened.push(outbox)
+  outbox.store(0, leaves(0, 20), headOf(20))
+  expect(outbox.headFrom(0)).toBeUndefined()
+  expect(outbox.headFrom(16)).toEqual(headOf(20))
+})

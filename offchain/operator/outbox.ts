@@ -3,6 +3,7 @@
  *
  *   leaves.bin       the log's leaves from position 0, 32 bytes each, appended and synced
  *   head.json        the newest earnings head whose leaves are all in leaves.bin, replaced atomically
+ *   heads.json       older heads, one for each half of a delivery: an aggregator that lost more than one delivery holds gets the log in parts
  *   delivered.json   per aggregator how far it has acknowledged; a cache: the aggregator's own word decides
  *
  * A crash between any two steps loses nothing: leaves are acknowledged to the enclave only after they are synced, a torn last leaf
@@ -28,9 +29,11 @@ import { join } from 'node:path'
 import * as v from 'valibot'
 import type { Hex } from '#protocol/bytes.ts'
 import { type EarningsHeadMessage, EarningsHeadSchema } from '#protocol/wire/agentApi.ts'
+import { DELIVERY_LEAVES_MAX } from '#protocol/wire/aggregatorApi.ts'
 import { parseJson, toJson } from '#protocol/wire/json.ts'
 
 const LEAF_BYTES = 32
+const HeadsSchema = v.array(EarningsHeadSchema)
 const DeliveredSchema = v.record(v.string(), v.number())
 
 export class EnclaveOutbox {
@@ -39,10 +42,15 @@ export class EnclaveOutbox {
   readonly #leaves: number
   #size: number
   #head: EarningsHeadMessage | undefined
+  /** Oldest first. */
+  #older: readonly EarningsHeadMessage[]
+  readonly #leavesMax: number
   #delivered: Record<string, number>
 
-  constructor(folder: string, enclave: Hex) {
+  /** `leavesMax`: leaves of one delivery. */
+  constructor(folder: string, enclave: Hex, leavesMax: number = DELIVERY_LEAVES_MAX) {
     this.enclave = enclave
+    this.#leavesMax = leavesMax
     this.#folder = join(folder, enclave)
     mkdirSync(this.#folder, { recursive: true })
     this.#leaves = openSync(join(this.#folder, 'leaves.bin'), constants.O_RDWR | constants.O_CREAT)
@@ -51,6 +59,7 @@ export class EnclaveOutbox {
     this.#size = Math.floor(size / LEAF_BYTES)
     if (size % LEAF_BYTES !== 0) ftruncateSync(this.#leaves, this.#size * LEAF_BYTES)
     this.#head = this.#read('head.json', (text) => parseJson(EarningsHeadSchema, text, 'stored head'))
+    this.#older = this.#read('heads.json', (text) => parseJson(HeadsSchema, text, 'stored heads')) ?? []
     this.#delivered = this.#read('delivered.json', (text) => parseJson(DeliveredSchema, text, 'delivery marks')) ?? {}
   }
 
@@ -80,9 +89,25 @@ export class EnclaveOutbox {
     }
     const isNewer = head !== undefined && (this.#head === undefined || head.size > this.#head.size)
     if (isNewer && head.size <= BigInt(this.#size)) {
+      // Kept before it is the newest one: a crash in between leaves one too many, never a gap.
+      const lastKept = this.#older.at(-1)?.size ?? 0n
+      if (head.size - lastKept >= BigInt(this.#leavesMax / 2)) {
+        const older = [...this.#older, head]
+        this.#replace('heads.json', toJson(older))
+        this.#older = older
+      }
       this.#replace('head.json', toJson(head))
       this.#head = head
     }
+  }
+
+  /**
+   * The head to deliver to an aggregator that holds `from` leaves: the newest one that a delivery reaches. Undefined when there is nothing to deliver, or
+   * no head was kept that is near enough.
+   */
+  headFrom(from: number): EarningsHeadMessage | undefined {
+    const isReached = ({ size }: EarningsHeadMessage) => size > BigInt(from) && size <= BigInt(from + this.#leavesMax)
+    return [...this.#older, ...(this.#head === undefined ? [] : [this.#head])].findLast(isReached)
   }
 
   /** The leaves from `from` up to `to`. */

@@ -250,6 +250,27 @@ describe('spent credits', () => {
     expect(await pageOf(second, 1_000_000)).toEqual({ ids: new Uint8Array() })
   })
 
+  it('stand under heads of which each can be found: one for every round', async () => {
+    const stage = await stages.make()
+    const issuer = await stages.bootOpen(stage)
+    const wallet = new TestWallet(keyset, 'wallet')
+    const credits = (await wallet.buy(stage.chain, issuer, DEPOSIT)).slice(-3)
+    for (const credit of credits)
+      await gateway.reserve(issuer, (await wallet.pay(issuer, gateway, [credit], 0n)).sealed)
+    await withDatabase(stage, async (sql) => {
+      const store = createIssuerStore(sql)
+      const [written] = (await store.readLogs()).filter(({ size }) => size > 0)
+      if (written === undefined) throw new Error('expected a log')
+      const { log, size, head } = written
+      expect(await store.readHead(log, size)).toEqual(head)
+      expect(await store.readHead(log, size + 100)).toEqual(head)
+      expect(await store.readHead(log, 0)).toBeUndefined()
+      const earlier = await store.readHead(log, size - 1)
+      expect(Number(earlier?.size)).toBeLessThan(size)
+      expect(await store.readHead(log, Number(earlier?.size))).toEqual(earlier)
+    })
+  })
+
   it('fill pages to their bound, and name the next page only where there is one', async () => {
     const stage = await stages.make()
     const issuer = await stages.bootOpen(stage)

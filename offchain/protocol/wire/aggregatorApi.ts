@@ -21,7 +21,7 @@ import { type EarningsHeadMessage, EarningsHeadSchema } from './agentApi.ts'
 import { address, base64Of, hash, type Schema, uintOf } from './json.ts'
 import type { SettledLeaf } from './receiptFile.ts'
 
-/** Leaves in one delivery: 32 MiB of them. A gateway that fell behind by more delivers an older head first. */
+/** Leaves in one delivery: 32 MiB of them. Whoever has more to deliver delivers an older head first. */
 export const DELIVERY_LEAVES_MAX = 1_048_576
 
 /** The leaves from `from` up to the head's size, 32 bytes each; at most DELIVERY_LEAVES_MAX. */
