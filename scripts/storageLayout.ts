@@ -1,5 +1,5 @@
 /**
- * Writes snapshots/storage.json: where each deployed contract keeps each of its variables. Run `npm run generate` after a change to `contracts/`.
+ * Writes docs/storage-layout.json: where each deployed contract keeps each of its variables. Run `npm run generate` after a change to `contracts/`.
  * Nothing here is upgradeable; the layout decides what calls cost, and a diff of it is what a reviewer should see. @module
  */
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -41,7 +41,7 @@ export function generateStorageLayout(): { readonly file: URL; readonly text: st
     return [contract, { variables, structs }]
   })
   return {
-    file: new URL('snapshots/storage.json', root),
+    file: new URL('docs/storage-layout.json', root),
     text: `${JSON.stringify(Object.fromEntries(contracts), null, 2)}\n`,
   }
 }

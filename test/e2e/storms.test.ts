@@ -22,7 +22,7 @@ let network: LocalNetwork
 let sealed: SealedClient
 beforeAll(async () => {
   network = await startLocalNetwork({
-    port: 23_745,
+    port: 25_145,
     onCrash: (error) => {
       throw error
     },
