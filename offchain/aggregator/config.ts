@@ -93,7 +93,7 @@ export const AGGREGATOR_LIMITS: AggregatorLimits = {
   // Base64 takes four characters for three bytes; the head and the field names fit the rest.
   bodyBytesMax: Math.ceil((DELIVERY_LEAVES_MAX * 32) / 3) * 4 + 4_096,
   openBytesMax: 67_108_864,
-  cachedLeavesMax: 1_048_576,
+  cachedLeavesMax: 524_288,
 }
 
 const url = v.pipe(v.string(), v.url())
