@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest'
-import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
 import { createLogger } from '#node/log.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { toJson } from '#protocol/wire/json.ts'
@@ -73,7 +72,7 @@ it('ends an enclave at its operator’s word alone, and holds its bond for fourt
   expect(await run(earnings, ['withdraw'])).toBe('')
 })
 
-it('an agent frees by itself what can be freed, and nothing below what it was told', async () => {
+it('an agent frees by itself what can be freed, once', async () => {
   await run(earnings, ['retire', second]).catch((error: unknown) => {
     // Two weeks are longer than a registration: it may have ended by itself.
     expect(String(error)).toMatch(/RegistryEnclaveEnded|ended/)
@@ -96,13 +95,8 @@ it('an agent frees by itself what can be freed, and nothing below what it was to
 })
 
 it('takes back what is free, and only that', async () => {
-  const { deposited } = (await chain.client.readContract({
-    address: chain.addresses.registry,
-    abi: enclaveRegistryAbi,
-    functionName: 'bondOf',
-    args: [chain.account('operator').address],
-  })) as { deposited: bigint }
-  await expect(run(bond, ['withdraw', String(deposited)])).rejects.toThrow()
+  const tooMuch = run(bond, ['withdraw', '1000'])
+  await expect(tooMuch).rejects.toThrow()
   expect(await run(bond, ['withdraw'])).toMatch(/^took back .* OPG, transaction 0x/)
   await expect(run(bond, ['withdraw'])).rejects.toThrow(/^nothing of the bond/)
   expect(await run(bond, ['show'])).toMatch(/^deposited 0 OPG, locked 0 OPG, free 0 OPG/)

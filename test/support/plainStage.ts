@@ -4,6 +4,7 @@ import { creditVaultAbi, enclaveRegistryAbi, receiptSettlementAbi, testOPGAbi } 
 import { encodeUint, type Hex, toHex } from '#protocol/bytes.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
 import { keccak256 } from '#protocol/hash.ts'
+import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 import { signClearing } from '#protocol/receipt/clearing.ts'
 import { signHead } from '#protocol/receipt/head.ts'
 import { deployLocal, type LocalChain, registerTestEnclave, type TestAccount, type TestEnclave } from './chain.ts'
@@ -18,7 +19,6 @@ export const CALLERS: readonly TestAccount[] = ['operator', 'settler', 'stranger
 /** What deposits may be, in units, by the number of their size. */
 export const DEPOSITS: readonly bigint[] = [1_000_000n, 10_000_000n]
 
-const UNIT = 10n ** 12n
 const GAS = '0x7a1200'
 const HEAD_REFUSALS = [
   'None',
@@ -312,8 +312,8 @@ function shape(
     protocolEarned: whole('protocolEarned'),
     insurance: whole('insurance'),
     batches: whole('batchCount'),
-    held: whole('held') / UNIT,
-    paidToProtocol: whole('paid to the protocol') / UNIT,
+    held: whole('held') / BASE_UNITS_PER_UNIT,
+    paidToProtocol: whole('paid to the protocol') / BASE_UNITS_PER_UNIT,
   }
 }
 
