@@ -5,6 +5,8 @@ import { count, time } from '../format.ts'
 import type { Point } from '../history.ts'
 
 const HEIGHT = 200
+/** In pixels, half of "2026-11-22" in the font below. */
+const LABEL_HALF = 34
 const FONT = '12px system-ui, sans-serif'
 
 export function Chart({ title, points }: { readonly title: string; readonly points: readonly Point[] }): JSX.Element {
@@ -60,6 +62,8 @@ async function draw(element: HTMLElement, title: string, points: readonly Point[
     {
       width: element.clientWidth,
       height: HEIGHT,
+      // Room for half a label where the last one ends at the edge.
+      padding: [null, LABEL_HALF, null, null],
       // As all times here.
       tzDate: (seconds) => UPlot.tzDate(new Date(seconds * 1000), 'Etc/UTC'),
       legend: { show: false },
