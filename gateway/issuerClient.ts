@@ -7,6 +7,7 @@
 import { AppError } from '#node/appError.ts'
 import { callSealed } from '#node/sealing/sealedCall.ts'
 import { signDigest } from '#node/signatures.ts'
+import { readBody } from '#protocol/boundedBody.ts'
 import { decodeUtf8, encodeUtf8, type Hex, toBase64, toHex } from '#protocol/bytes.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
 import { bindsKeyConfigs } from '#protocol/evidence/keyAnnouncement.ts'
@@ -213,10 +214,11 @@ async function checkIssuer(options: IssuerClientOptions, url: string): Promise<C
 async function fetchDocument(url: URL): Promise<Uint8Array> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) })
-    const bytes = new Uint8Array(await response.arrayBuffer())
-    if (!response.ok || bytes.length > DOCUMENT_BYTES_MAX)
+    if (!response.ok) {
+      await response.body?.cancel()
       throw new RangeError(`expected a document, got ${response.status}`)
-    return bytes
+    }
+    return await readBody(response.body, DOCUMENT_BYTES_MAX)
   } catch (cause) {
     throw new AppError('PEER_FAILED', `the issuer ${url.host} serves no ${url.pathname}`, { cause, retryable: true })
   }

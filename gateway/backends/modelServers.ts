@@ -4,7 +4,7 @@
  * protocol.py) and Ollama (openai/openai.go) in 2026; an operator with another version says so by `acceptedParameters` and `refusedParameters`.
  * @module
  */
-import { isRecord } from '../requests/fields.ts'
+import { isRecord } from '#protocol/isRecord.ts'
 import type { Parameters } from '../requests/request.ts'
 import type { Capability } from './backend.ts'
 import { unsupportedParameter } from './backendError.ts'

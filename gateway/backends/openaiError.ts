@@ -1,6 +1,6 @@
 /** What a model server's refusal becomes for the client: its own fault is named, ours stays with us. @module */
 import type { IncomingMessage } from 'node:http'
-import { isRecord } from '../requests/fields.ts'
+import { isRecord } from '#protocol/isRecord.ts'
 import { BackendError } from './backendError.ts'
 
 /** How a refusal is told to the client. */

@@ -1,5 +1,5 @@
 /** From the chunks of an OpenAI stream to our events; knows when an answer is complete. @module */
-import { isRecord } from '../requests/fields.ts'
+import { isRecord } from '#protocol/isRecord.ts'
 import { type AnswerEvent, type RawChoice, saysSomething, type UsageEvent } from './backend.ts'
 import { BackendError } from './backendError.ts'
 import { type RefusalWords, refusalOf } from './openaiError.ts'

@@ -1,5 +1,5 @@
 /** From a model server's embeddings to our events, checked against what was asked for. @module */
-import { isRecord } from '../requests/fields.ts'
+import { isRecord } from '#protocol/isRecord.ts'
 import type { EmbeddingsRequest } from '../requests/request.ts'
 import type { AnswerEvent } from './backend.ts'
 import { BackendError } from './backendError.ts'

@@ -1,6 +1,6 @@
 /** OpenAI's two formats of a chat's answer: chunks of a stream, or one completion. @module */
+import { isRecord } from '#protocol/isRecord.ts'
 import type { RawChoice } from '../backends/backend.ts'
-import { isRecord } from '../requests/fields.ts'
 import { buildChunk, createChoicesBuilder } from './choices.ts'
 import type { AnswerFormat } from './format.ts'
 

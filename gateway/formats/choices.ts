@@ -1,6 +1,6 @@
 /** What chats and completions have in common: choices that grow piece by piece. @module */
+import { isRecord } from '#protocol/isRecord.ts'
 import type { AnswerEvent, RawChoice } from '../backends/backend.ts'
-import { isRecord } from '../requests/fields.ts'
 import { type AnswerBuilder, type AnswerFrame, buildUsage } from './format.ts'
 
 type Choice = Record<string, unknown>

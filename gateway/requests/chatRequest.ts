@@ -1,6 +1,7 @@
 /** Parser of `POST /v1/chat/completions`: what the gateway relies on; the rest is the backend's to accept or refuse. @module */
+import { isRecord } from '#protocol/isRecord.ts'
 import { invalidRequest } from '../backends/backendError.ts'
-import { isRecord, parseCommonFields, parseCount, parseStreaming } from './fields.ts'
+import { parseCommonFields, parseCount, parseStreaming } from './fields.ts'
 import { checkParts } from './messageParts.ts'
 import { type ChatMessage, type ChatRequest, type Parameters, REQUEST_LIMITS, type RequestLimits } from './request.ts'
 

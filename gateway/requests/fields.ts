@@ -5,6 +5,7 @@
  * keep the request, tell a third party, or have another model answer is refused. Spec: docs/spec.md section 2.
  * @module
  */
+import { isRecord } from '#protocol/isRecord.ts'
 import { BackendError, invalidRequest } from '../backends/backendError.ts'
 import type { Parameters } from './request.ts'
 
@@ -55,11 +56,6 @@ export function parseCount(parameters: Parameters, name: string, lowest: number,
   }
   if (value > highest) throw invalidRequest(`'${name}' may be at most ${highest} here`, name)
   return value
-}
-
-/** True for a JSON object, not for an array or null. */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Who asks, and how prompts are cached. */

@@ -2,8 +2,8 @@
  * The parts of a message. Media stand in the request itself: whoever fetched an address would tell its host that somebody asks about it, and when. A
  * model server would even read files of its own host (`file:`). @module
  */
+import { isRecord } from '#protocol/isRecord.ts'
 import { BackendError, invalidRequest } from '../backends/backendError.ts'
-import { isRecord } from './fields.ts'
 
 /** Checks the content of one message, a text or parts, standing at `at`. Throws `BackendError` (400). */
 export function checkParts(content: unknown, at: string): void {

@@ -1,5 +1,6 @@
 /** What a native coin is worth in OPG: a fixed number, or one that somebody serves. @module */
 import type { Logger } from '#node/log.ts'
+import { readBodyText } from '#protocol/boundedBody.ts'
 import { parseOpg } from '#protocol/credits/amounts.ts'
 import type { PriceAddress } from './config.ts'
 
@@ -38,23 +39,16 @@ export function createPriceSource(opgPerCoin: string | PriceAddress, log: Logger
 async function fetchPrice({ url, pointer }: PriceAddress): Promise<bigint | undefined> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) })
-    const text = response.ok ? await readText(response) : undefined
-    const value = text === undefined ? undefined : resolvePointer(JSON.parse(text), pointer)
+    if (!response.ok) {
+      await response.body?.cancel()
+      return undefined
+    }
+    const value = resolvePointer(JSON.parse(await readBodyText(response.body, DOCUMENT_BYTES_MAX)), pointer)
     return typeof value === 'number' || typeof value === 'string' ? readPrice(String(value)) : undefined
   } catch {
     // No answer, no JSON: the caller knows no price then.
     return undefined
   }
-}
-
-async function readText(response: Response): Promise<string | undefined> {
-  const decoder = new TextDecoder()
-  let text = ''
-  for await (const part of response.body ?? []) {
-    text += decoder.decode(part, { stream: true })
-    if (text.length > DOCUMENT_BYTES_MAX) return undefined
-  }
-  return text + decoder.decode()
 }
 
 /** The value at a JSON pointer (RFC 6901), `undefined` where there is none. */

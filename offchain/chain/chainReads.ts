@@ -4,6 +4,7 @@
  * @module
  */
 import type { Abi, PublicClient } from 'viem'
+import { readBodyText } from '#protocol/boundedBody.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { decodeResult, encodeCall } from './abiCodec.ts'
 
@@ -68,7 +69,8 @@ export function createChainReads(rpcUrls: readonly string[], timeoutMs: number =
 async function call(url: string, method: string, params: readonly unknown[], timeoutMs: number): Promise<unknown> {
   let answer: unknown
   try {
-    answer = JSON.parse(await readText(await post(url, { method, params }, AbortSignal.timeout(timeoutMs))))
+    const { body } = await post(url, { method, params }, AbortSignal.timeout(timeoutMs))
+    answer = JSON.parse(await readBodyText(body, ANSWER_BYTES_MAX))
   } catch (cause) {
     // The address may hold a key: only the method is named.
     throw new ChainReadError('NO_ANSWER', `an RPC endpoint does not answer ${method}`, { cause })
@@ -94,22 +96,6 @@ async function post(url: string, { method, params }: Question, signal: AbortSign
 }
 
 type Question = { readonly method: string; readonly params: readonly unknown[] }
-
-async function readText(response: Response): Promise<string> {
-  const decoder = new TextDecoder()
-  let text = ''
-  let bytes = 0
-  const reader = response.body?.getReader()
-  for (let next = await reader?.read(); next?.value !== undefined; next = await reader?.read()) {
-    bytes += next.value.length
-    if (bytes > ANSWER_BYTES_MAX) {
-      await reader?.cancel()
-      throw new RangeError(`expected an answer of at most ${ANSWER_BYTES_MAX} bytes`)
-    }
-    text += decoder.decode(next.value, { stream: true })
-  }
-  return text + decoder.decode()
-}
 
 function quantity(value: unknown): bigint {
   if (typeof value !== 'string' || !/^0x[0-9a-f]{1,64}$/i.test(value)) throw malformed('a number')

@@ -3,7 +3,8 @@ import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { AttesterError } from '#node/attesters/attester.ts'
 import { parseDevelopmentRoot, pinDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
-import { BytesError, decodeUtf8, fromBase64, fromHex, joinBytes } from '#protocol/bytes.ts'
+import { readBody } from '#protocol/boundedBody.ts'
+import { BytesError, decodeUtf8, fromBase64, fromHex } from '#protocol/bytes.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
 import { PublicEvidenceSchema, type Statement } from '#protocol/wire/agentApi.ts'
 import { parseJson, WireError } from '#protocol/wire/json.ts'
@@ -19,22 +20,15 @@ export function readEvidence(path: string): EvidenceInput {
 /** Asks `url` for the JSON of /evidence, or for a document in any form that a file may have. Throws `Error` with a sentence for people. */
 export async function fetchEvidence(url: string): Promise<EvidenceInput> {
   let response: Response
-  const pieces: Uint8Array[] = []
+  let bytes: Uint8Array
   try {
     response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) })
-    let length = 0
-    for await (const piece of response.body ?? []) {
-      length += piece.length
-      if (length > INPUT_BYTES_MAX) break
-      pieces.push(piece)
-    }
-    if (length > INPUT_BYTES_MAX) throw tooLong(url)
+    bytes = await readBody(response.body, INPUT_BYTES_MAX)
   } catch (cause) {
-    if (cause instanceof InputError) throw cause
-    throw new InputError(`no answer from ${url}`, { cause })
+    throw cause instanceof RangeError ? tooLong(url) : new InputError(`no answer from ${url}`, { cause })
   }
   if (!response.ok) throw new InputError(`${url} answers ${response.status}`)
-  return parseEvidence(joinBytes(pieces), url)
+  return parseEvidence(bytes, url)
 }
 
 /** The root that the person names, the development attester's file or a certificate: only its certificate counts. Throws `Error` with a sentence for people. */

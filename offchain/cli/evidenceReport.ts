@@ -1,4 +1,5 @@
 /** How an examined attestation document is shown: as text for a person, and as plain facts for a program. @module */
+import { printable } from '#node/printable.ts'
 import { toHex } from '#protocol/bytes.ts'
 import type { Certificate } from '#protocol/evidence/certificate.ts'
 import type { EvidenceCheck } from '#protocol/evidence/evidence.ts'
@@ -183,8 +184,4 @@ function isoTime(seconds: bigint): string {
 /** Checks speak in seconds since the epoch: numbers of ten digits, unless they count a duration. */
 function withDates(text: string): string {
   return text.replace(/\b\d{10}\b(?! s\b)/g, (seconds) => isoTime(BigInt(seconds)))
-}
-
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, '?')
 }

@@ -1,6 +1,7 @@
 /** Asks the parts of a network how they are. Nothing here is believed further than to tell a person. @module */
 import { createChainReads } from '#chain/chainReads.ts'
 import { readLiveEnclaves } from '#chain/registry.ts'
+import { readBodyText } from '#protocol/boundedBody.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { isLocalChain } from '#protocol/evidence/localChains.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
@@ -116,9 +117,11 @@ async function getText(url: URL): Promise<string> {
     await response.body?.cancel()
     throw new Error(`answers ${response.status}`)
   }
-  const text = await response.text()
-  if (text.length > ANSWER_BYTES_MAX) throw new Error('answers more than anybody would')
-  return text
+  try {
+    return await readBodyText(response.body, ANSWER_BYTES_MAX)
+  } catch (cause) {
+    throw new Error(cause instanceof RangeError ? 'answers more than anybody would' : 'breaks off', { cause })
+  }
 }
 
 function readReasons(text: string): string[] {

@@ -15,6 +15,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
+import { syncFolder } from '#node/syncFolder.ts'
 import type { AccountStore } from '../sdk/wallet/account.ts'
 import { parseAccount, serializeAccount } from '../sdk/wallet/accountState.ts'
 import { openWalletCipher, type WalletCipher } from '../sdk/wallet/walletCipher.ts'
@@ -78,20 +79,4 @@ export function replaceFile(path: string, text: string): void {
     throw error
   }
   syncFolder(dirname(path))
-}
-
-/** Makes the new name durable. Systems that cannot open a folder do that by themselves. */
-function syncFolder(path: string): void {
-  let folder: number
-  try {
-    folder = openSync(path, 'r')
-  } catch (error) {
-    if (process.platform === 'win32') return
-    throw error
-  }
-  try {
-    fsyncSync(folder)
-  } finally {
-    closeSync(folder)
-  }
 }

@@ -1,9 +1,7 @@
 /** A batch: its heads hashed again to the root that the chain stores. @module */
 import { receiptSettlementAbi } from '#chain/generated/abis.ts'
-import { concatBytes, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
-import { batchLeaf } from '#protocol/log/batch.ts'
-import { appendLeaves, createRows, rootAt } from '#protocol/log/rows.ts'
-import { BATCH_NODE_TAG } from '#protocol/log/tree.ts'
+import type { Hex } from '#protocol/bytes.ts'
+import { batchRootOf } from '#protocol/log/batch.ts'
 import { BatchSchema } from '#protocol/wire/aggregatorApi.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import type { SettledBatch, SettledHead } from './history.ts'
@@ -25,16 +23,6 @@ export async function fetchBatch(aggregatorUrl: string, batch: bigint): Promise<
   })
   if (!response.ok) return undefined
   return parseJson(BatchSchema, await response.text(), 'batch')
-}
-
-/** Root over `heads`, at least one. */
-export function batchRootOf(heads: ShownBatch['heads']): Hex {
-  const rows = createRows(BATCH_NODE_TAG)
-  appendLeaves(
-    rows,
-    concatBytes(...heads.map(({ enclave, size, root }) => batchLeaf(enclave, size, fromHex(root, 32)))),
-  )
-  return toHex(rootAt(rows, heads.length))
 }
 
 /** Whether the batch is what the chain stores, and for good. */

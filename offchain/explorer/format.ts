@@ -1,12 +1,10 @@
 /** Values as people read them. @module */
 import type { Hex } from '#protocol/bytes.ts'
-
-const UNITS_PER_OPG = 1_000_000n
+import { formatOpg } from '#protocol/credits/amounts.ts'
 
 /** Units, a millionth OPG each, as an amount of OPG. */
 export function opg(units: bigint): string {
-  const fraction = (units % UNITS_PER_OPG).toString().padStart(6, '0').replace(/0+$/, '')
-  return `${count(units / UNITS_PER_OPG)}${fraction === '' ? '' : `.${fraction}`} OPG`
+  return formatOpg(units).replace(/^[0-9]+/, (whole) => count(BigInt(whole)))
 }
 
 export function count(value: bigint | number): string {

@@ -1,6 +1,7 @@
 /** What another enclave serves to everybody, fetched: its evidence and its key configurations. Nothing of it is believed here. @module */
 import { AppError } from '#node/appError.ts'
-import { decodeUtf8, joinBytes } from '#protocol/bytes.ts'
+import { readBody } from '#protocol/boundedBody.ts'
+import { decodeUtf8 } from '#protocol/bytes.ts'
 import { PublicEvidenceSchema } from '#protocol/wire/agentApi.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import type { PeerDocuments } from './peerEnclave.ts'
@@ -23,14 +24,7 @@ async function fetchBytes(url: URL, timeoutMs: number): Promise<Uint8Array> {
       await response.body?.cancel()
       throw new RangeError(`expected a document, got ${response.status}`)
     }
-    const parts: Uint8Array[] = []
-    let bytes = 0
-    for await (const part of response.body ?? []) {
-      bytes += part.length
-      if (bytes > DOCUMENT_BYTES_MAX) throw new RangeError(`expected at most ${DOCUMENT_BYTES_MAX} bytes`)
-      parts.push(part)
-    }
-    return joinBytes(parts)
+    return await readBody(response.body, DOCUMENT_BYTES_MAX)
   } catch (cause) {
     throw new AppError('PEER_FAILED', `${url.host} serves no ${url.pathname}`, { cause, retryable: true })
   }

@@ -4,7 +4,8 @@
  * @module
  */
 import { AppError } from '#node/appError.ts'
-import { type Hex, joinBytes, toBase64 } from '#protocol/bytes.ts'
+import { readBodyText } from '#protocol/boundedBody.ts'
+import { type Hex, toBase64 } from '#protocol/bytes.ts'
 import { isSignedByEnclave, type SettlementDomain } from '#protocol/receipt/head.ts'
 import {
   ApiErrorSchema,
@@ -70,14 +71,7 @@ async function call(url: string, path: string, body?: string): Promise<Answer> {
       signal: AbortSignal.timeout(TIMEOUT_MS),
       ...(body === undefined ? {} : { method: 'POST', body, headers: { 'content-type': 'application/json' } }),
     })
-    const parts: Uint8Array[] = []
-    let bytes = 0
-    for await (const part of response.body ?? []) {
-      bytes += part.length
-      if (bytes > ANSWER_BYTES_MAX) throw new RangeError(`expected an answer of at most ${ANSWER_BYTES_MAX} bytes`)
-      parts.push(part)
-    }
-    return { status: response.status, text: new TextDecoder().decode(joinBytes(parts)) }
+    return { status: response.status, text: await readBodyText(response.body, ANSWER_BYTES_MAX) }
   } catch (cause) {
     throw new AppError('PEER_FAILED', `no answer from ${path} of a witness`, { cause, retryable: true })
   }

@@ -27,6 +27,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import * as v from 'valibot'
+import { syncFolder } from '#node/syncFolder.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { type EarningsHeadMessage, EarningsHeadSchema } from '#protocol/wire/agentApi.ts'
 import { DELIVERY_LEAVES_MAX } from '#protocol/wire/aggregatorApi.ts'
@@ -158,13 +159,6 @@ export class EnclaveOutbox {
     renameSync(`${path}.new`, path)
     syncFolder(this.#folder)
   }
-}
-
-/** Makes new and renamed entries of a folder durable. */
-function syncFolder(folder: string): void {
-  const handle = openSync(folder, 'r')
-  fsyncSync(handle)
-  closeSync(handle)
 }
 
 /** Every enclave that ever had an outbox here: those of earlier boots may still have something to deliver. */

@@ -1,6 +1,7 @@
 /** The operator agent's HTTP calls: its enclave and its aggregators. Each is bounded in time and size. @module */
 import { AppError } from '#node/appError.ts'
-import { type Hex, joinBytes, toBase64 } from '#protocol/bytes.ts'
+import { readBodyText } from '#protocol/boundedBody.ts'
+import { type Hex, toBase64 } from '#protocol/bytes.ts'
 import { type PriceList, PriceListSchema } from '#protocol/prices.ts'
 import {
   AgentClearingsSchema,
@@ -152,14 +153,7 @@ async function post(url: string, path: string, body?: unknown): Promise<Answer> 
         ? {}
         : { method: 'POST', body: toJson(body), headers: { 'content-type': 'application/json' } }),
     })
-    const parts: Uint8Array[] = []
-    let bytes = 0
-    for await (const part of response.body ?? []) {
-      bytes += part.length
-      if (bytes > ANSWER_BYTES_MAX) throw new RangeError(`expected an answer of at most ${ANSWER_BYTES_MAX} bytes`)
-      parts.push(part)
-    }
-    return { ok: response.ok, status: response.status, text: new TextDecoder().decode(joinBytes(parts)) }
+    return { ok: response.ok, status: response.status, text: await readBodyText(response.body, ANSWER_BYTES_MAX) }
   } catch (cause) {
     throw new AppError('PEER_FAILED', `no answer from ${path}`, { cause, retryable: true })
   }

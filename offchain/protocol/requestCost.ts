@@ -4,6 +4,7 @@
  * @module
  */
 import { decodeUtf8 } from './bytes.ts'
+import { isRecord } from './isRecord.ts'
 import { feeRoundedUp, type PricedModel } from './prices.ts'
 
 /** Taken for the context of a model that does not tell. */
@@ -88,8 +89,4 @@ function readParameters(body: Uint8Array): Parameters {
   } catch {
     return {}
   }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
 }

@@ -1,5 +1,6 @@
 /** The public documents of gateways, fetched by the relay so that no gateway learns who asked. @module */
 import type { ClientRequest, IncomingMessage } from 'node:http'
+import { readBody } from '#protocol/boundedBody.ts'
 
 const DOCUMENT_BYTES_MAX = 65_536
 
@@ -13,7 +14,8 @@ export async function readDocument(
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const timer = setTimeout(() => request.destroy(), timeoutMs)
   try {
-    return await readBody(await answerOf(request))
+    const answer = await answerOf(request)
+    return answer.statusCode === 200 ? await readBody(answer, DOCUMENT_BYTES_MAX) : undefined
   } catch {
     return undefined
   } finally {
@@ -30,16 +32,4 @@ function answerOf(request: ClientRequest): Promise<IncomingMessage> {
     request.once('close', () => reject(new Error('the gateway took too long')))
     request.end()
   })
-}
-
-async function readBody(answer: IncomingMessage): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  if (answer.statusCode !== 200) return undefined
-  const parts: Uint8Array[] = []
-  let bytes = 0
-  for await (const part of answer as AsyncIterable<Uint8Array>) {
-    bytes += part.length
-    if (bytes > DOCUMENT_BYTES_MAX) return undefined
-    parts.push(part)
-  }
-  return new Uint8Array(Buffer.concat(parts))
 }

@@ -1,5 +1,5 @@
 /** What relays serve to everybody: which gateways they lead to, and those gateways' documents. Each is bounded in time and size. @module */
-import { joinBytes } from '#protocol/bytes.ts'
+import { readBody } from '#protocol/boundedBody.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import { RelayDirectorySchema } from '#protocol/wire/relayApi.ts'
 import { SealpathError } from './errors.ts'
@@ -42,24 +42,12 @@ export async function fetchDocument(url: URL, ask: RelayFetch = fetch): Promise<
       await response.body?.cancel()
       throw new SealpathError('RELAY_FAILED', `the relay answered ${response.status} for ${url.pathname}`)
     }
-    return await readBounded(response)
+    return await readBody(response.body, DOCUMENT_BYTES_MAX)
   } catch (cause) {
     if (cause instanceof SealpathError) throw cause
-    throw new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
-  }
-}
-
-async function readBounded({ body }: Response): Promise<Uint8Array> {
-  const parts: Uint8Array[] = []
-  let bytes = 0
-  const reader = body?.getReader()
-  for (let next = await reader?.read(); next !== undefined && !next.done; next = await reader?.read()) {
-    bytes += next.value.length
-    if (bytes > DOCUMENT_BYTES_MAX) {
-      await reader?.cancel()
+    if (cause instanceof RangeError) {
       throw new SealpathError('RELAY_FAILED', `the relay sent more than ${DOCUMENT_BYTES_MAX} bytes for one document`)
     }
-    parts.push(next.value)
+    throw new SealpathError('RELAY_FAILED', `no answer from the relay ${url.host}`, { cause })
   }
-  return joinBytes(parts)
 }

@@ -1,6 +1,7 @@
 /** What is looked at before anything is sent: a wrong address in a constructor cannot be mended afterwards. @module */
 import { artifacts } from 'hardhat'
 import { erc20Abi, formatEther, type PublicClient } from 'viem'
+import { printable } from '#node/printable.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { DeployError } from './deployError.ts'
 import type { DeployOptions } from './options.ts'
@@ -18,6 +19,8 @@ export type Plan = {
 }
 
 const TOKEN_DECIMALS = 18
+/** Of what a token calls itself. */
+const SYMBOL_CHARS_MAX = 40
 /** BLS12_G1ADD of EIP-2537, and two points at infinity. */
 const G1_ADD = '0x000000000000000000000000000000000000000b'
 const TWO_INFINITIES = `0x${'00'.repeat(256)}` as const
@@ -126,7 +129,7 @@ async function describeToken(client: PublicClient, address: Hex): Promise<string
   }
   const symbol = await client.readContract({ ...read, functionName: 'symbol' }).catch(noToken)
   const supply = await client.readContract({ ...read, functionName: 'totalSupply' }).catch(noToken)
-  return `token ${address} calls itself ${printable(symbol)}; there are ${supply / 10n ** 18n} of it`
+  return `token ${address} calls itself ${printable(symbol, SYMBOL_CHARS_MAX)}; there are ${supply / 10n ** 18n} of it`
 }
 
 /** On a mainnet power belongs to contracts. Answers who it is. */
@@ -181,9 +184,4 @@ async function requireCode(client: PublicClient, address: Hex, what: string): Pr
 
 function same(a: Hex, b: Hex): boolean {
   return a.toLowerCase() === b.toLowerCase()
-}
-
-/** What a contract says of itself must not steer a terminal. */
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 40)
 }

@@ -27,10 +27,9 @@ import {
 } from './contracts.ts'
 import { type Bought, type BuyOptions, buyCredits, openIssuersKeyset } from './credits.ts'
 import { DEMO_MODEL, demoPrices } from './demoPrices.ts'
+import { DEVELOPMENT_MNEMONIC } from './mnemonic.ts'
 import { type Child, isReady, Processes, requireFreePort, StartError, waitFor } from './processes.ts'
 
-/** Hardhat's well-known test accounts: worth nothing anywhere. */
-const MNEMONIC = 'test test test test test test test test test test test junk'
 const HOST = '127.0.0.1'
 /** What operators put behind their enclaves: 1,000 OPG, enough for ten gateways, and 10,000 for an issuer. */
 const GATEWAY_BOND_UNITS = 1_000_000_000n
@@ -160,7 +159,7 @@ async function startAll(
   const urls = Object.fromEntries(
     URL_NAMES.map((name) => [name, `http://${HOST}:${port[name]}`]),
   ) as LocalNetwork['urls']
-  const account = (name: AccountName) => mnemonicToAccount(MNEMONIC, { addressIndex: ACCOUNTS[name] })
+  const account = (name: AccountName) => mnemonicToAccount(DEVELOPMENT_MNEMONIC, { addressIndex: ACCOUNTS[name] })
   const chain = { ...hardhat, rpcUrls: { default: { http: [urls.rpc] } } }
   const transport = http(urls.rpc)
   const client = createPublicClient({ chain, transport, pollingInterval: 100 }) as PublicClient

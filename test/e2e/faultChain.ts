@@ -17,9 +17,9 @@ import {
   hardhatCli,
   type LocalWallet,
 } from '../../scripts/local/contracts.ts'
+import { DEVELOPMENT_MNEMONIC } from '../../scripts/local/mnemonic.ts'
 import { type Processes, waitFor } from '../../scripts/local/processes.ts'
 
-const MNEMONIC = 'test test test test test test test test test test test junk'
 const ACCOUNTS = { deployer: 0, operator: 1, aggregator: 2, protocol: 3, buyer: 4, issuer: 5, recipient: 6 } as const
 export type AccountName = keyof typeof ACCOUNTS
 const BOND_UNITS = 2_000_000_000_000n
@@ -45,7 +45,7 @@ export type FaultChain = {
 export async function startChain(folder: string, processes: Processes, port: number): Promise<FaultChain> {
   const host = '127.0.0.1'
   const rpcUrl = `http://${host}:${port}`
-  const account = (name: AccountName) => mnemonicToAccount(MNEMONIC, { addressIndex: ACCOUNTS[name] })
+  const account = (name: AccountName) => mnemonicToAccount(DEVELOPMENT_MNEMONIC, { addressIndex: ACCOUNTS[name] })
   const chain = { ...hardhat, rpcUrls: { default: { http: [rpcUrl] } } }
   const transport = http(rpcUrl)
   const client = createPublicClient({ chain, transport, pollingInterval: 100 }) as PublicClient

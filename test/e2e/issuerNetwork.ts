@@ -33,12 +33,12 @@ import {
   mined,
   REPOSITORY,
 } from '../../scripts/local/contracts.ts'
+import { DEVELOPMENT_MNEMONIC } from '../../scripts/local/mnemonic.ts'
 import { type Child, isReady, Processes, waitFor } from '../../scripts/local/processes.ts'
 import { freePort } from '../support/freePort.ts'
 import type { IssuerCalls } from '../support/issuerWallet.ts'
 import { SILENT, startPostgres, type TestPostgres } from '../support/postgres.ts'
 
-const MNEMONIC = 'test test test test test test test test test test test junk'
 const ACCOUNTS = { deployer: 0, operator: 1, aggregator: 2, protocol: 3, buyer: 4 } as const
 type AccountName = keyof typeof ACCOUNTS
 const HOST = '127.0.0.1'
@@ -110,7 +110,8 @@ async function startAll(
 ): Promise<Omit<IssuerNetwork, 'postgres' | 'stop'>> {
   const rpcPort = await freePort()
   const rpc = `http://${HOST}:${rpcPort}`
-  const account = (name: AccountName): HDAccount => mnemonicToAccount(MNEMONIC, { addressIndex: ACCOUNTS[name] })
+  const account = (name: AccountName): HDAccount =>
+    mnemonicToAccount(DEVELOPMENT_MNEMONIC, { addressIndex: ACCOUNTS[name] })
   const chain = { ...hardhat, rpcUrls: { default: { http: [rpc] } } }
   const transport = http(rpc)
   const client = createPublicClient({ chain, transport, pollingInterval: 100 }) as PublicClient

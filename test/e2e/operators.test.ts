@@ -19,12 +19,12 @@ import { loadDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
 import { measureSources } from '#node/attesters/sourcePcrs.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { measurementOf } from '#protocol/evidence/measurement.ts'
+import { DEVELOPMENT_MNEMONIC } from '../../scripts/local/mnemonic.ts'
 import { waitFor } from '../../scripts/local/processes.ts'
 import { type Anvil, startAnvil } from '../support/anvil.ts'
 import { DocumentWalk } from '../support/documentWalk.ts'
 
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
-const MNEMONIC = 'test test test test test test test test test test test junk'
 const OPG = 10n ** 18n
 const OWNER_INDEX = 0
 const BUYER_INDEX = 6
@@ -34,7 +34,7 @@ let walk: DocumentWalk
 let folder: string
 let deployment: Deployment
 
-const account = (index: number) => mnemonicToAccount(MNEMONIC, { addressIndex: index })
+const account = (index: number) => mnemonicToAccount(DEVELOPMENT_MNEMONIC, { addressIndex: index })
 const client = () =>
   createPublicClient({ chain: anvilChain, transport: http(anvil.rpcUrl), cacheTime: 0, pollingInterval: 50 })
 const at = (...path: string[]): string => join(folder, ...path)

@@ -30,16 +30,16 @@ import { authorityIds, makeNitroHints } from '#protocol/evidence/nitroHints.ts'
 import { ENCLAVE_ROLE, hashStatement } from '#protocol/evidence/statement.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
+import { DEVELOPMENT_MNEMONIC } from '../../scripts/local/mnemonic.ts'
 import { type Anvil, startAnvil } from '../support/anvil.ts'
 
 const TRANSACTION_GAS_MAX = 16_777_216n
-const MNEMONIC = 'test test test test test test test test test test test junk'
 const PCRS = new Map([0, 1, 2].map((index) => [index, new Uint8Array(48).fill(index + 1)]))
 const BOND_UNITS = 1_000_000_000n
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
 
 const folder = mkdtempSync(join(tmpdir(), 'sealpath-node-'))
-const account = mnemonicToAccount(MNEMONIC)
+const account = mnemonicToAccount(DEVELOPMENT_MNEMONIC)
 let node: Anvil
 let client: PublicClient
 let wallet: WalletClient<Transport, Chain, Account>

@@ -30,12 +30,11 @@ import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
 import SealpathModule from '../../scripts/ignition/modules/Sealpath.ts'
 import TestTokenModule from '../../scripts/ignition/modules/TestToken.ts'
+import { DEVELOPMENT_MNEMONIC } from '../../scripts/local/mnemonic.ts'
 import { startAnvil } from './anvil.ts'
 
 const TestVerifierModule = buildModule('TestVerifier', (m) => ({ verifier: m.contract('TestVerifier') }))
 
-/** The mnemonic of every local development chain. */
-const MNEMONIC = 'test test test test test test test test test test test junk'
 /** Accounts by use: index in the mnemonic's derivation. */
 const ACCOUNTS = { deployer: 0, operator: 2, settler: 3, protocol: 4, stranger: 5 } as const
 /** Reference values that every test enclave is measured as. */
@@ -72,7 +71,7 @@ export async function deployLocal(
   const server = options.node === 'anvil' ? await serveAnvil(initialDate) : await serveHardhat(initialDate)
   const { rpcUrl } = server
   const connection = await network.create({ network: 'localhost', override: { url: rpcUrl } })
-  const account = (name: TestAccount) => mnemonicToAccount(MNEMONIC, { addressIndex: ACCOUNTS[name] })
+  const account = (name: TestAccount) => mnemonicToAccount(DEVELOPMENT_MNEMONIC, { addressIndex: ACCOUNTS[name] })
   try {
     const transport = http(rpcUrl)
     const options = { chain: hardhat, transport, pollingInterval: 50, cacheTime: 0 }

@@ -18,6 +18,7 @@ import {
 } from 'viem'
 import { type HDAccount, mnemonicToAccount } from 'viem/accounts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
+import { DEVELOPMENT_MNEMONIC } from '../../scripts/local/mnemonic.ts'
 import { type Anvil, startAnvil } from './anvil.ts'
 import { compileCache } from './compileCache.ts'
 import { deploySafe, type Safe } from './safe.ts'
@@ -60,11 +61,10 @@ export const CONTRACTS = [
 export const TRANSACTIONS: number = CONTRACTS.length + 2
 
 export const REPOSITORY: string = fileURLToPath(new URL('../../', import.meta.url))
-const MNEMONIC = 'test test test test test test test test test test test junk'
 
 /** An account of the node, with coins. */
 export function accountOf(index: number): HDAccount {
-  return mnemonicToAccount(MNEMONIC, { addressIndex: index })
+  return mnemonicToAccount(DEVELOPMENT_MNEMONIC, { addressIndex: index })
 }
 
 export const deployer: HDAccount = accountOf(0)

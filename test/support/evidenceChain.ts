@@ -6,6 +6,7 @@ import { foundry } from 'viem/chains'
 import { nitroVerifierAbi } from '#chain/generated/abis.ts'
 import { nitroRootOf } from '#chain/nitroRoot.ts'
 import { decodeUint, fromHex, type Hex, toHex } from '#protocol/bytes.ts'
+import { DEVELOPMENT_MNEMONIC } from '../../scripts/local/mnemonic.ts'
 import { type Anvil, startAnvil } from './anvil.ts'
 import { evidenceCodes } from './evidenceCodes.ts'
 
@@ -46,7 +47,6 @@ export type EvidenceRoot = { readonly certificate: Uint8Array; readonly isDevelo
 
 /** The limit on one transaction (EIP-7825). */
 export const TRANSACTION_GAS_MAX = 16_777_216n
-const MNEMONIC = 'test test test test test test test test test test test junk'
 /** EvidenceRefused(uint8). */
 const REFUSED_SELECTOR = '0x3bc012b8'
 const METER = [
@@ -82,7 +82,7 @@ export async function startEvidenceChain(root: EvidenceRoot, timestamp: number):
 async function deployAll(anvil: Anvil, root: EvidenceRoot): Promise<EvidenceChain> {
   const transport = http(anvil.rpcUrl)
   const client = createPublicClient({ chain: foundry, transport, pollingInterval: 20 })
-  const account = mnemonicToAccount(MNEMONIC)
+  const account = mnemonicToAccount(DEVELOPMENT_MNEMONIC)
   const wallet = createWalletClient({ chain: foundry, transport, account })
   const succeed = async (hash: Hex) => {
     // Now and then anvil leaves a transaction lying that comes just after a block or a revert: told to mine, it takes it.

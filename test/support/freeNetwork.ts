@@ -20,12 +20,11 @@ import {
   REPOSITORY,
 } from '../../scripts/local/contracts.ts'
 import { demoPrices } from '../../scripts/local/demoPrices.ts'
+import { DEVELOPMENT_MNEMONIC } from '../../scripts/local/mnemonic.ts'
 import { isReady, Processes, waitFor } from '../../scripts/local/processes.ts'
 import { freePort } from './freePort.ts'
 
 const HOST = '127.0.0.1'
-/** Hardhat's well-known test accounts: worth nothing anywhere. */
-const MNEMONIC = 'test test test test test test test test test test test junk'
 const DEPLOYER = 0
 const OPERATOR = 1
 const PROTOCOL = 3
@@ -74,7 +73,7 @@ async function startAll(
   const rpcUrl = urlOf(ports.rpc)
   const transport = http(rpcUrl)
   const client = createPublicClient({ chain: hardhat, transport, pollingInterval: 100 }) as PublicClient
-  const account = (index: number) => mnemonicToAccount(MNEMONIC, { addressIndex: index })
+  const account = (index: number) => mnemonicToAccount(DEVELOPMENT_MNEMONIC, { addressIndex: index })
   const wallet = (index: number) => createWalletClient({ chain: hardhat, transport, account: account(index) })
   const startRole = (name: string, main: string, config: unknown) => {
     const file = join(folder, `${name}.json`)

@@ -1,5 +1,5 @@
 /** What of a request the embedded model honours. Everything else that would change the answer is refused by name, never dropped. @module */
-import { isRecord } from '../../requests/fields.ts'
+import { isRecord } from '#protocol/isRecord.ts'
 import type { ChatMessage, Parameters } from '../../requests/request.ts'
 import { invalidRequest, unsupportedParameter } from '../backendError.ts'
 

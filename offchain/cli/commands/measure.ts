@@ -1,6 +1,7 @@
 /** `sealpath measure`: what an enclave image measures to, and whether a running enclave is that image. @module */
 import { EifError } from '#node/eif/eifError.ts'
 import { type ImageMeasurement, measureImage } from '#node/eif/measureImage.ts'
+import { printable } from '#node/printable.ts'
 import { equalBytes, toHex } from '#protocol/bytes.ts'
 import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
 import { type EvidenceKind, measurementOf } from '#protocol/evidence/measurement.ts'
@@ -159,8 +160,8 @@ function describe(path: string, image: ImageMeasurement, comparison: Comparison 
       row('architecture', header.architecture),
       row('memory', `${header.defaultMemoryBytes} bytes`),
       row('cpus', String(header.defaultCpuCount)),
-      row('name', metadata === undefined ? 'none' : printable(metadata.name)),
-      row('version', metadata === undefined ? 'none' : printable(metadata.version)),
+      row('name', metadata === undefined ? 'none' : printable(metadata.name, NAME_CHARS_MAX)),
+      row('version', metadata === undefined ? 'none' : printable(metadata.version, NAME_CHARS_MAX)),
     ],
     ...(comparison === undefined ? [] : describeComparison(comparison)),
   ]
@@ -179,7 +180,7 @@ function describeComparison({ with: source, refusal, kind, pcrs, isSame }: Compa
   )
   const differing = Object.entries(pcrs).flatMap(([index, pcr]) => (pcr.isSame ? [] : [`PCR${index}`]))
   const verdict = [
-    ...(refusal === undefined ? [] : [`REFUSED (${refusal.code}): ${printable(refusal.message)}.`]),
+    ...(refusal === undefined ? [] : [`REFUSED (${refusal.code}): ${printable(refusal.message, NAME_CHARS_MAX)}.`]),
     refusal !== undefined
       ? 'Evidence that is refused says nothing about any enclave, whatever its PCRs are.'
       : isSame
@@ -192,10 +193,4 @@ function describeComparison({ with: source, refusal, kind, pcrs, isSame }: Compa
 
 function row(name: string, value: string, note = ''): string {
   return `  ${name.padEnd(14)}${value}${note === '' ? '' : `  ${note}`}`
-}
-
-/** In printable ASCII and not endless, so that it cannot steer a terminal. */
-function printable(text: string): string {
-  const shown = text.replace(/[^\x20-\x7e]/g, '?')
-  return shown.length > NAME_CHARS_MAX ? `${shown.slice(0, NAME_CHARS_MAX)}...` : shown
 }

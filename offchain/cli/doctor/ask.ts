@@ -3,6 +3,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { TLSSocket } from 'node:tls'
 import { tlsTroubleOf } from '#node/tls.ts'
+import { readBody } from '#protocol/boundedBody.ts'
 
 export type Answer = {
   readonly status: number
@@ -40,24 +41,13 @@ export async function ask(url: string | URL, { ca, isOwn = false }: AskOptions =
     asked.once('response', (answer) => {
       const certificateEnd = certificateEndOf(answer)
       const aheadSeconds = aheadOf(answer.headers.date, begun)
-      readBody(answer).then((body) => {
+      readBody(answer, BODY_BYTES_MAX).then((body) => {
         clearTimeout(timer)
         resolve({ status: answer.statusCode ?? 0, body, aheadSeconds, certificateEnd })
       }, fail)
     })
     asked.end()
   })
-}
-
-async function readBody(answer: IncomingMessage): Promise<Uint8Array> {
-  const parts: Uint8Array[] = []
-  let bytes = 0
-  for await (const part of answer as AsyncIterable<Uint8Array>) {
-    bytes += part.length
-    if (bytes > BODY_BYTES_MAX) throw new AskError('it answers more than anybody would')
-    parts.push(part)
-  }
-  return Buffer.concat(parts)
 }
 
 /** Against the middle of the exchange; the header's seconds are cut off, half a second on average. */
@@ -83,6 +73,7 @@ const REASONS: Readonly<Record<string, string>> = {
 }
 
 function wordsOf(cause: unknown): string {
+  if (cause instanceof RangeError) return 'it answers more than anybody would'
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
   return tlsTroubleOf(cause) ?? REASONS[code] ?? `no answer (${code || 'unknown failure'})`
 }

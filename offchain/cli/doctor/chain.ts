@@ -13,6 +13,7 @@ import {
 } from '#chain/diagnosis.ts'
 import { readEnclaveStanding } from '#chain/registry.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
+import { formatOpg } from '#protocol/credits/amounts.ts'
 import { isLocalChain } from '#protocol/evidence/localChains.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import type { EnclaveWord } from './enclave.ts'
@@ -27,7 +28,6 @@ const TRANSACTIONS_MIN = 10n
 const DAY_SECONDS = 86_400
 /** Keys are replaced after half of the seven days that the registry knows them: less than this means that nobody replaces them. */
 const KEYS_SECONDS_MIN = 2 * DAY_SECONDS
-const UNITS_PER_OPG = 1_000_000
 
 export type ChainReport = { readonly findings: readonly Finding[]; readonly clocks: readonly Clock[] }
 
@@ -190,12 +190,8 @@ function bondFinding(
   isActive: boolean,
 ): Finding {
   const free = deposited - locked
-  const found = `${opg(deposited)} OPG, ${opg(locked)} of them locked; each ${kind} locks ${opg(needed)}; the account holds ${opg(held)} more`
+  const found = `${formatOpg(deposited)}, ${formatOpg(locked)} of them locked; each ${kind} locks ${formatOpg(needed)}; the account holds ${formatOpg(held)} more`
   if (free >= needed) return ok('bond', found)
-  const remedy = `deposit ${opg(needed - free)} OPG more for ${operator} (sealpath bond deposit)`
+  const remedy = `deposit ${formatOpg(needed - free)} more for ${operator} (sealpath bond deposit)`
   return isActive ? warn('bond', `${found}: too little for the next boot`, remedy) : failed('bond', found, remedy)
-}
-
-function opg(units: bigint): string {
-  return (Number(units) / UNITS_PER_OPG).toLocaleString('en-US')
 }

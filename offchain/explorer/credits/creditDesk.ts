@@ -3,6 +3,7 @@ import { createPublicClient, http, type PublicClient } from 'viem'
 import type { ChainSigner } from '#chain/vaultSigner.ts'
 import { SEED_BYTES } from '#protocol/credits/derivation.ts'
 import { isLocalChain } from '#protocol/evidence/localChains.ts'
+import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 import { WalletAccount } from '../../sdk/wallet/account.ts'
 import {
   advancePurchase,
@@ -21,8 +22,6 @@ import { type BrowserStore, openBrowserStore } from './walletStore.ts'
 
 export type PayerKind = 'extension' | 'development'
 
-/** Base units of OPG in a unit. */
-const UNIT_AMOUNT = 10n ** 12n
 /** A deposit must be answered while its keyset signs: so much longer than the pause it has to. */
 const ANSWER_MARGIN_SECONDS = 7_200
 
@@ -167,7 +166,7 @@ export class CreditDesk {
     const { rpcUrl } = this.#config
     const provider = injectedProvider()
     if (payer === 'extension' && provider !== undefined) return openExtension(provider, chainId, rpcUrl)
-    return openDevelopmentAccount(this.#client, { chainId, rpcUrl, token }, units * UNIT_AMOUNT)
+    return openDevelopmentAccount(this.#client, { chainId, rpcUrl, token }, units * BASE_UNITS_PER_UNIT)
   }
 }
 

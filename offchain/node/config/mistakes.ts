@@ -4,19 +4,10 @@
  * @module
  */
 import * as v from 'valibot'
+import { isRecord } from '#protocol/isRecord.ts'
 import type { Schema } from '#protocol/wire/json.ts'
 import { describe } from './describe.ts'
-import {
-  entriesFor,
-  inner,
-  isRecord,
-  type Key,
-  nodeAt,
-  nodeOf,
-  optionFor,
-  optionsOf,
-  type SchemaNode,
-} from './schemaNode.ts'
+import { entriesFor, inner, type Key, nodeAt, nodeOf, optionFor, optionsOf, type SchemaNode } from './schemaNode.ts'
 
 export type Mistake = {
   /** Like `gateways.0.url`; `the whole` of a file that is no object. */

@@ -1,4 +1,5 @@
 /** A schema as a tree that can be walked: which settings it knows, what each may be, and which part of it a value is meant for. @module */
+import { isRecord } from '#protocol/isRecord.ts'
 import type { Schema } from '#protocol/wire/json.ts'
 
 /** What valibot's schemas and the steps of their pipes say of themselves; each kind has some of it. */
@@ -73,10 +74,6 @@ export function nodeAt(node: SchemaNode, path: readonly Key[], value: unknown): 
   // Of a variant whose kind is wrong, every alternative has the key that tells them apart.
   if (next === undefined && here.type === 'variant' && key === here.key) return here
   return next === undefined ? undefined : nodeAt(next, rest, below)
-}
-
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isNode(value: unknown): value is SchemaNode {

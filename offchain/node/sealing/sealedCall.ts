@@ -1,6 +1,6 @@
 /** One sealed HTTP exchange with a role that is known by its key: what a role behind a seal says to another. @module */
 import { AppError } from '#node/appError.ts'
-import { joinBytes } from '#protocol/bytes.ts'
+import { readBody } from '#protocol/boundedBody.ts'
 import type { KeyConfig } from '#protocol/sealing/keyConfig.ts'
 import { mediaTypeOf } from '#protocol/sealing/mediaTypes.ts'
 import type { SealingSuites } from '#protocol/sealing/suite.ts'
@@ -36,20 +36,9 @@ export async function callSealed(
       const code = response.status === 400 ? 'NOT_OPENED' : 'PEER_FAILED'
       throw new AppError(code, `${host} answered ${response.status} outside the seal`, { retryable: true })
     }
-    return await sealed.open(await readBounded(response))
+    return await sealed.open(await readBody(response.body, ANSWER_BYTES_MAX))
   } catch (cause) {
     if (cause instanceof AppError) throw cause
     throw new AppError('PEER_FAILED', `no sealed answer from ${host}`, { cause, retryable: true })
   }
-}
-
-async function readBounded({ body }: Response): Promise<Uint8Array> {
-  const parts: Uint8Array[] = []
-  let bytes = 0
-  for await (const part of body ?? []) {
-    bytes += part.length
-    if (bytes > ANSWER_BYTES_MAX) throw new RangeError(`expected an answer of at most ${ANSWER_BYTES_MAX} bytes`)
-    parts.push(part)
-  }
-  return joinBytes(parts)
 }

@@ -3,15 +3,15 @@
  * under the keyset's daily cap, and drawn a day later. Each step is looked up on chain before it is made, so that whatever stopped in between goes on.
  * @module
  */
-
 import { VaultError } from '#chain/vaultErrors.ts'
 import { EXIT_CREDITS_MAX, type ExitCredit, type VaultExit } from '#chain/vaultExits.ts'
 import type { Hex } from '#protocol/bytes.ts'
-import { coverUnits, formatOpg, totalUnits } from '#protocol/credits/amounts.ts'
+import { coverUnits, formatOpg } from '#protocol/credits/amounts.ts'
 import { type Keyset, keysetPhase } from '#protocol/credits/keyset.ts'
 import type { Wallet } from './wallet.ts'
 import { WalletError } from './walletError.ts'
 import type { OpenExit, WalletCredit } from './walletState.ts'
+import { unitsIn } from './walletState.ts'
 
 /** What exits need of the chain. All of it throws `VaultError`. */
 export type ExitPorts = {
@@ -175,8 +175,4 @@ function listsOf(credits: readonly WalletCredit[]): WalletCredit[][] {
   return Array.from({ length: Math.ceil(ordered.length / EXIT_CREDITS_MAX) }, (_, i) =>
     ordered.slice(i * EXIT_CREDITS_MAX, (i + 1) * EXIT_CREDITS_MAX),
   )
-}
-
-function unitsIn(credits: readonly WalletCredit[]): bigint {
-  return totalUnits(credits.map(({ exponent }) => exponent))
 }

@@ -6,7 +6,7 @@
  * @module
  */
 import type { Hex } from '#protocol/bytes.ts'
-import { BLANK_SLOTS, chooseCredits, formatOpg, totalUnits } from '#protocol/credits/amounts.ts'
+import { BLANK_SLOTS, chooseCredits, formatOpg } from '#protocol/credits/amounts.ts'
 import { type Change, verifyChange } from '#protocol/credits/change.ts'
 import type { Keyset } from '#protocol/credits/keyset.ts'
 import { encodePayment, type Payment, paymentId } from '#protocol/credits/payment.ts'
@@ -19,6 +19,7 @@ import {
   type OpenPayment,
   type OpenPurchase,
   type TopUpRecord,
+  unitsIn,
   type WalletCredit,
   type WalletState,
 } from './walletState.ts'
@@ -322,10 +323,6 @@ function withoutPurchase(state: WalletState, number: number): WalletState {
 function closePayment(state: WalletState, id: Hex, credits: readonly WalletCredit[]): WalletState {
   const payments = state.payments.filter((payment) => payment.id !== id)
   return { ...state, payments, credits: [...state.credits, ...credits] }
-}
-
-function unitsIn(credits: readonly WalletCredit[]): bigint {
-  return totalUnits(credits.map(({ exponent }) => exponent))
 }
 
 function nameOf({ path, counter }: WalletCredit): string {

@@ -7,6 +7,7 @@ import { scryptAsync } from '@noble/hashes/scrypt.js'
 import * as v from 'valibot'
 import { decodeUtf8, encodeUtf8, toBase64 } from '#protocol/bytes.ts'
 import { base64Of, parseJson, type Schema, toJson } from '#protocol/wire/json.ts'
+import { randomBytes } from './walletKeys.ts'
 
 /** Cost: 32 MiB and about 100 ms. */
 const SCRYPT = { N: 2 ** 15, r: 8, p: 1, dkLen: 32 } as const
@@ -73,8 +74,4 @@ export async function openWalletCipher(passphrase: string, file?: string): Promi
 
 function parseFile(file: string): EncryptedFile {
   return parseJson(EncryptedFileSchema, file, 'wallet file')
-}
-
-function randomBytes(length: number): Uint8Array<ArrayBuffer> {
-  return crypto.getRandomValues(new Uint8Array(length))
 }

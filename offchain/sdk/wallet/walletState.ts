@@ -4,7 +4,7 @@
  */
 import * as v from 'valibot'
 import { type Hex, toBase64 } from '#protocol/bytes.ts'
-import { DENOMINATION_COUNT } from '#protocol/credits/amounts.ts'
+import { DENOMINATION_COUNT, totalUnits } from '#protocol/credits/amounts.ts'
 import { G1_BYTES } from '#protocol/credits/points.ts'
 import { address, base64Of, hash, parseJson, type Schema, toJson, uintOf } from '#protocol/wire/json.ts'
 
@@ -133,4 +133,9 @@ export function plainState(state: WalletState): unknown {
 /** Throws `WireError` for anything but what `serializeState` wrote. */
 export function parseState(text: string): WalletState {
   return parseJson(WalletStateSchema, text, 'wallet')
+}
+
+/** What these credits are worth together. */
+export function unitsIn(credits: readonly WalletCredit[]): bigint {
+  return totalUnits(credits.map(({ exponent }) => exponent))
 }

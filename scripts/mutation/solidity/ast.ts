@@ -1,4 +1,5 @@
 /** Solidity's syntax tree as solc writes it: nodes with a type and a place in bytes. @module */
+import { isRecord } from '#protocol/isRecord.ts'
 
 /** Any object of the tree that has a `nodeType`. */
 export type AstNode = { readonly nodeType: string; readonly [key: string]: unknown }
@@ -53,8 +54,4 @@ export function walk(
 
 function isNode(value: unknown): value is AstNode {
   return isRecord(value) && typeof value.nodeType === 'string'
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
