@@ -2,7 +2,7 @@ import { defineConfig, type ViteUserConfig } from 'vitest/config'
 
 /**
  * `unit` lives beside the files; `services` needs a database or several roles; `integration` needs compiled contracts too; `faults` kills
- * processes and databases at exact points and wants the machine for itself; `night` is the long tier.
+ * processes and databases at exact points, one after the other; `night` is the long tier.
  */
 const FAULTS = ['test/e2e/creditFaults.test.ts', 'test/e2e/aggregatorKills.test.ts']
 

@@ -19,7 +19,7 @@ let isAlone = false
 /** What `npm run snapshot` writes to snapshots/ and .gas-snapshot. */
 const GAS_TESTS = ['test/contracts/GasSnapshotEvidence.t.sol', 'test/contracts/GasSnapshotSettlement.t.sol']
 
-/** Two lanes of about the same length, for two cores. Nothing in the second needs what the first makes. */
+/** Two lanes of about the same length, for two cores. The end of the second needs the contracts that the first begins with, minutes earlier. */
 const contracts = async (): Promise<Result[]> => [
   await check('contracts compile', bin('hardhat'), ['build', '--quiet', '--no-tests']),
   await check('types', bin('tsc'), ['-p', '.']),
@@ -48,13 +48,13 @@ const sources = async (): Promise<Result[]> => [
   ]),
   await check('contract lint', bin('solhint'), ['--max-warnings', '0', 'contracts/**/*.sol']),
   await vitest('unit tests', 'unit'),
+  await vitest('faults', 'faults'),
 ]
 const inLanes = (await Promise.all([contracts(), sources()])).flat()
 isAlone = true
 const results: Result[] = [
   ...inLanes,
   await vitest('integration tests', 'integration'),
-  await vitest('faults', 'faults'),
   ...(isNight ? [await vitest('night tests', 'night')] : []),
 ]
 rmSync(folder, { recursive: true, force: true })

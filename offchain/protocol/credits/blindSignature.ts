@@ -13,7 +13,7 @@
 import { bls12_381 } from '@noble/curves/bls12-381.js'
 import { equalBytes } from '../bytes.ts'
 import { hashToG1 } from './message.ts'
-import { checkG1, encodeG1, type G1Point, type G2Point } from './points.ts'
+import { checkG1, encodeMultipleG1, type G1Point, type G2Point } from './points.ts'
 import { checkScalar } from './scalar.ts'
 
 const G2_GENERATOR = bls12_381.G2.Point.BASE
@@ -48,7 +48,7 @@ export function verifySignature(message: Uint8Array, signature: G1Point, publicK
 
 /** The same question from whoever holds the secret key, without a pairing. `signature` is 48 bytes; what encodes no point is no signature. */
 export function verifyWithSecretKey(message: Uint8Array, signature: Uint8Array, secretKey: bigint): boolean {
-  return equalBytes(encodeG1(hashToG1(message).multiply(checkScalar(secretKey))), signature)
+  return equalBytes(encodeMultipleG1(hashToG1(message).multiply(checkScalar(secretKey))), signature)
 }
 
 export type PointPair = { readonly g1: G1Point; readonly g2: G2Point }

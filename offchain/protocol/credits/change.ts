@@ -17,7 +17,7 @@ import { BLANK_SLOTS, isRoundedFee, slotsNeeded, totalUnits, unitsOf } from './a
 import { verifyBlindSignatures } from './batchVerification.ts'
 import { CreditError } from './creditError.ts'
 import type { Keyset } from './keyset.ts'
-import { filledRows, type Payment, sliceRows } from './payment.ts'
+import { filledRows, sliceRows } from './payment.ts'
 import { checkG1Encoding, decodeG1, G1_BYTES, type G2Point } from './points.ts'
 
 export const CHANGE_VERSION = 1
@@ -64,6 +64,13 @@ export function decodeChange(bytes: Uint8Array): Change {
   return { fee, signatures }
 }
 
+/** What an answer is checked against: of a payment only this. Of its blanks the first ones do, as many as there are signatures. */
+export type PaymentOwed = {
+  readonly maximumFee: bigint
+  readonly credits: readonly { readonly exponent: number }[]
+  readonly blanks: readonly Uint8Array[]
+}
+
 export type ChangeCheck =
   | { readonly ok: true }
   | { readonly ok: false; readonly code: 'FEE_TOO_HIGH' | 'WRONG_AMOUNT' | 'BAD_SIGNATURE' }
@@ -72,7 +79,7 @@ export type ChangeCheck =
  * Checks the issuer's answer against the payment it answers, before the wallet believes it: the fee is at most the maximum, nothing
  * is missing, and every blind signature is the keyset's. `random` is a CSPRNG. Malformed points are `BAD_SIGNATURE` too.
  */
-export function verifyChange(payment: Payment, change: Change, keyset: Keyset, random: RandomBytes): ChangeCheck {
+export function verifyChange(payment: PaymentOwed, change: Change, keyset: Keyset, random: RandomBytes): ChangeCheck {
   if (change.fee > payment.maximumFee) return { ok: false, code: 'FEE_TOO_HIGH' }
   const paid = totalUnits(payment.credits.map(({ exponent }) => exponent))
   if (paid - change.fee !== totalUnits(change.signatures.map(({ exponent }) => exponent))) {
@@ -81,7 +88,7 @@ export function verifyChange(payment: Payment, change: Change, keyset: Keyset, r
   return areSigned(payment, change, keyset, random) ? { ok: true } : { ok: false, code: 'BAD_SIGNATURE' }
 }
 
-function areSigned(payment: Payment, change: Change, keyset: Keyset, random: RandomBytes): boolean {
+function areSigned(payment: PaymentOwed, change: Change, keyset: Keyset, random: RandomBytes): boolean {
   try {
     const items = change.signatures.map(({ exponent, blindSignature }, i) => ({
       blinded: decodeG1(payment.blanks[i] ?? new Uint8Array()),

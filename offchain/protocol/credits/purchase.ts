@@ -19,7 +19,7 @@ import { CreditError } from './creditError.ts'
 import { type CreditSecrets, deriveCredit, extractSeed } from './derivation.ts'
 import { hashKeyset, type Keyset } from './keyset.ts'
 import { creditMessage } from './message.ts'
-import { decodeG1, encodeEip2537G1, encodeG1, type G1Point } from './points.ts'
+import { decodeG1, encodeEip2537G1, encodeMultipleG1, type G1Point } from './points.ts'
 import { reduceWide } from './scalar.ts'
 
 /** The sizes of deposits in units: 1, 10 and 100 OPG. Numbers of `DepositSize` in ICreditDeposits. */
@@ -82,7 +82,7 @@ export function unblindPurchase(
   if (!verifyBlindSignatures(signed, random)) {
     throw new CreditError('BAD_SIGNATURE', 'the issuer did not sign with the keys that are on chain')
   }
-  return signed.map(({ blindSignature, blinding }) => encodeG1(unblindSignature(blindSignature, blinding)))
+  return signed.map(({ blindSignature, blinding }) => encodeMultipleG1(unblindSignature(blindSignature, blinding)))
 }
 
 /** The claim key's private key, 32 bytes. */

@@ -1,6 +1,6 @@
 /** What a wallet says to an issuer, sealed and through a relay: the issuer never learns who asks. @module */
 import { decodeUtf8, encodeUtf8, type Hex, toBase64 } from '#protocol/bytes.ts'
-import { encodeG1 } from '#protocol/credits/points.ts'
+import { encodeMultipleG1 } from '#protocol/credits/points.ts'
 import type { Purchase } from '#protocol/credits/purchase.ts'
 import { hashIssueRequest, hashOutputs } from '#protocol/credits/purchase.ts'
 import { signDigest } from '#protocol/receipt/head.ts'
@@ -78,7 +78,7 @@ export function accessIssuer(options: IssuerAccessOptions): IssuerAccess {
       const body = toJson({
         keyset,
         claimKey,
-        outputs: outputs.map(({ exponent, blinded }) => ({ exponent, blinded: toBase64(encodeG1(blinded)) })),
+        outputs: outputs.map(({ exponent, blinded }) => ({ exponent, blinded: toBase64(encodeMultipleG1(blinded)) })),
         signature: signDigest(digest, claimPrivateKey),
       })
       return (await call(options, 'POST', '/v1/issue', encodeUtf8(body), IssueAnswerSchema)).signatures

@@ -11,7 +11,7 @@ import { type CreditSecrets, deriveCredit } from '#protocol/credits/derivation.t
 import { hashKeyset, type Keyset } from '#protocol/credits/keyset.ts'
 import { creditMessage } from '#protocol/credits/message.ts'
 import type { SpentCredit } from '#protocol/credits/payment.ts'
-import { decodeG1, encodeG1 } from '#protocol/credits/points.ts'
+import { decodeG1, encodeMultipleG1 } from '#protocol/credits/points.ts'
 import { createPurchase, deriveClaimKey, type Purchase, unblindPurchase } from '#protocol/credits/purchase.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { enclaveOfKey, signDigest } from '#protocol/receipt/head.ts'
@@ -55,9 +55,9 @@ export class WalletKeys {
     }))
   }
 
-  /** A payment's blanks from `firstBlank` on, compressed. Takes about 150 ms. */
-  blanksFrom(firstBlank: number): Uint8Array[] {
-    return Array.from({ length: BLANK_SLOTS }, (_, i) => this.blank(firstBlank + i))
+  /** A payment's blanks from `firstBlank` on, compressed. Takes about 4 ms each. */
+  blanksFrom(firstBlank: number, count: number = BLANK_SLOTS): Uint8Array[] {
+    return Array.from({ length: count }, (_, i) => this.blank(firstBlank + i))
   }
 
   /** The blank `counter`, compressed. */
@@ -72,7 +72,7 @@ export class WalletKeys {
       path: 'change',
       counter,
       exponent,
-      signature: encodeG1(unblindSignature(decodeG1(blindSignature), blinding)),
+      signature: encodeMultipleG1(unblindSignature(decodeG1(blindSignature), blinding)),
     }
   }
 
@@ -90,7 +90,7 @@ export class WalletKeys {
   /** The blinded point that the issuer signed for this credit, compressed: all that it saw of it before it was spent. */
   blindedOf(credit: Pick<WalletCredit, 'path' | 'counter'>): Uint8Array {
     const secrets = this.#secretsOf(credit)
-    return encodeG1(blindMessage(this.#messageOf(secrets), secrets.blinding))
+    return encodeMultipleG1(blindMessage(this.#messageOf(secrets), secrets.blinding))
   }
 
   /** A credit's id, the message that its signature signs: what the issuer publishes once it is spent. */
