@@ -15,7 +15,7 @@ import {
   startStage,
 } from '../../test/support/gatewayStage.ts'
 import { MemoryWalletStore } from '../../test/support/memoryWalletStore.ts'
-import { giveCredits, keyset, type PlainIssuer } from '../../test/support/plainIssuer.ts'
+import { giveCredits, keyset, openBoughtWallet, type PlainIssuer } from '../../test/support/plainIssuer.ts'
 import { SILENT } from '../../test/support/postgres.ts'
 import { seededWords } from '../../test/support/seededWords.ts'
 import { bootStagedIssuer, StagedIssuer } from '../../test/support/stagedIssuer.ts'
@@ -54,10 +54,7 @@ beforeEach(async () => {
   steps = []
   broken = undefined
   staleKeys.length = 0
-  wallet = await Wallet.open({ seed: new Uint8Array(32).fill(7), keyset, store: new MemoryWalletStore() })
-  const purchase = await wallet.startPurchase(ONE_OPG)
-  issuer.plain.deposits.set(purchase.claimKey, ONE_OPG)
-  await wallet.finishPurchase(purchase.number, await issuer.plain.issue(purchase))
+  wallet = (await openBoughtWallet(issuer.plain, new Uint8Array(32).fill(7))).wallet
   total = ONE_OPG
   await setUp()
 })

@@ -5,7 +5,7 @@ import { BLANK_SLOTS, totalUnits } from '#protocol/credits/amounts.ts'
 import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { MemoryWalletStore } from '../../../test/support/memoryWalletStore.ts'
-import { giveCredits, keyset, PlainIssuer } from '../../../test/support/plainIssuer.ts'
+import { giveCredits, keyset, openBoughtWallet, PlainIssuer } from '../../../test/support/plainIssuer.ts'
 import { SealpathError } from '../errors.ts'
 import { ChangeTiles } from './changeTiles.ts'
 import { type RestorePorts, recoverPayment, resolvePayment, restoreWallet } from './restore.ts'
@@ -26,9 +26,9 @@ beforeEach(async () => {
 })
 
 async function buy(): Promise<void> {
-  const purchase = await wallet.startPurchase(ONE_OPG)
-  issuer.deposits.set(purchase.claimKey, ONE_OPG)
-  await wallet.finishPurchase(purchase.number, await issuer.issue(purchase))
+  const bought = await openBoughtWallet(issuer, SEED)
+  wallet = bought.wallet
+  store = bought.store
 }
 
 /** Pays up to 1,024 units, of which `fee` is taken. */

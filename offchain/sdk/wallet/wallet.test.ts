@@ -8,7 +8,7 @@ import { encodePayment } from '#protocol/credits/payment.ts'
 import { decodeG1, encodeG1 } from '#protocol/credits/points.ts'
 import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'
 import { MemoryWalletStore } from '../../../test/support/memoryWalletStore.ts'
-import { keyset, PlainIssuer } from '../../../test/support/plainIssuer.ts'
+import { keyset, openBoughtWallet, PlainIssuer } from '../../../test/support/plainIssuer.ts'
 import { Wallet } from './wallet.ts'
 import { openWalletCipher } from './walletCipher.ts'
 import { parseState, serializeState } from './walletState.ts'
@@ -27,10 +27,10 @@ beforeEach(async () => {
   wallet = await Wallet.open({ seed: SEED, keyset, store })
 })
 
-async function buy(into: Wallet = wallet): Promise<void> {
-  const purchase = await into.startPurchase(ONE_OPG)
-  issuer.deposits.set(purchase.claimKey, ONE_OPG)
-  await into.finishPurchase(purchase.number, await issuer.issue(purchase))
+async function buy(): Promise<void> {
+  const bought = await openBoughtWallet(issuer, SEED)
+  wallet = bought.wallet
+  store = bought.store
 }
 
 const reopen = () => Wallet.open({ seed: SEED, keyset, store })
