@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {EnclaveRegistry} from "../../contracts/EnclaveRegistry.sol";
 import {IEnclaveRegistry} from "../../contracts/interfaces/IEnclaveRegistry.sol";
 import {IEvidenceVerifier} from "../../contracts/interfaces/IEvidenceVerifier.sol";
@@ -8,11 +9,14 @@ import {IOperatorBonds} from "../../contracts/interfaces/IOperatorBonds.sol";
 import {OpgTransfer} from "../../contracts/libraries/OpgTransfer.sol";
 import {EnclaveId, EnclaveRole, Units} from "../../contracts/types/Types.sol";
 import {SignedHead} from "../../contracts/types/Receipt.sol";
+import {ReentrantToken} from "./support/OddTokens.sol";
+import {TestOPG} from "./support/TestOPG.sol";
 import {Stage} from "./utils/Stage.sol";
 import {vm} from "./utils/Vm.sol";
 
 contract OperatorBondsTest is Stage {
     address private constant REPORTER = address(0x4E90);
+    uint256 private _attacks;
 
     function _deposited(address operator) private view returns (uint64) {
         return Units.unwrap(registry.bondOf(operator).deposited);
@@ -242,6 +246,47 @@ contract OperatorBondsTest is Stage {
         assertEq(Units.unwrap(registry.slashed()), 0, "nothing left");
         assertEq(
             token.balanceOf(address(registry)), (uint256(_deposited(OPERATOR)) + _deposited(REPORTER)) * UNIT, "deposits"
+        );
+    }
+
+    function test_bonds_CannotBeReentered() public {
+        token = TestOPG(_create("test/contracts/support/OddTokens.sol/ReentrantToken", ""));
+        registry = _newRegistry(0, true);
+        _newVault();
+        settlement = _newSettlement(PROTOCOL_BPS, SETTLER_BPS);
+        _bindAndApprove();
+        ReentrantToken odd = ReentrantToken(address(token));
+        bytes[3] memory calls = [
+            abi.encodeCall(registry.depositBond, (OPERATOR, Units.wrap(1))),
+            abi.encodeCall(registry.withdrawBond, (Units.wrap(1))),
+            abi.encodeCall(registry.insureSlashed, ())
+        ];
+        for (uint256 i = 0; i < calls.length; i++) {
+            odd.arm(address(registry), calls[i]);
+            _depositBond(OPERATOR, 500);
+            _assertRefused(odd);
+            vm.prank(OPERATOR);
+            registry.withdrawBond(Units.wrap(500));
+            _assertRefused(odd);
+        }
+        assertEq(_deposited(OPERATOR), 0, "each once");
+        odd.arm(address(0), "");
+        _gateway(0);
+        _report();
+        odd.arm(address(registry), calls[2]);
+        registry.insureSlashed();
+        _assertRefused(odd);
+        assertEq(Units.unwrap(settlement.insurance()), GATEWAY_BOND - GATEWAY_BOND / 5, "insured once");
+    }
+
+    /// The token was moved since the last look, and what it called then was refused by the lock.
+    function _assertRefused(ReentrantToken odd) private {
+        assertTrue(odd.calls() > _attacks, "attacked");
+        _attacks = odd.calls();
+        assertEq(
+            odd.lastRevert(),
+            abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector),
+            "refused"
         );
     }
 
