@@ -33,6 +33,9 @@ it.each([
   [{ max_tokens: 10, n: '3' }, 10],
   [{}, CONTEXT],
   [{ max_tokens: 0, n: 'x' }, CONTEXT],
+  [{ max_tokens: 1, n: 999_999 }, 999_999],
+  [{ max_tokens: 1, n: 1_000_000 }, 1_000_000],
+  [{ max_tokens: 1, n: 1_000_001 }, 1_000_000],
   [{ max_tokens: -1, n: 2 }, 2 * CONTEXT],
   [{ max_tokens: 10, best_of: 4, prompt: ['a', 'b'] }, 10],
 ])('counts every byte of a chat and every token that %j allows', (parameters, completion) => {

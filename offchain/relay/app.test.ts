@@ -372,7 +372,9 @@ test('lists its gateways and serves their documents without telling who asked', 
   expect(JSON.stringify([...keys.headers, ...evidence.headers, seen])).not.toContain('mark')
 })
 
-test('serves no document that is too large or an error', async () => {
+test('serves documents of up to 65,536 bytes, and nothing of a larger one or of an error', async () => {
+  const largest = await start((_message, response) => response.writeHead(200).end(Buffer.alloc(65_536)))
+  expect((await (await fetch(`${largest.url}/gateways/g/evidence`)).bytes()).length).toBe(65_536)
   const { url } = await start((message, response) => {
     if (message.url === '/evidence') response.writeHead(200).end(Buffer.alloc(65_537))
     else response.writeHead(500).end('mark')

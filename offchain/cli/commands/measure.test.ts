@@ -238,7 +238,9 @@ describe('a comparison with a running enclave', () => {
       await expect(measure.run(['--compare', url, IMAGE])).rejects.toThrow(/answers 404$/)
       answer = { status: 200, body: '{}' }
       await expect(measure.run(['--compare', url, IMAGE])).rejects.toThrow(/is not what \/evidence answers/)
-      answer = { status: 200, body: ' '.repeat(65_537) }
+      answer = { status: 200, body: '{}'.padEnd(65_536) }
+      await expect(measure.run(['--compare', url, IMAGE])).rejects.toThrow(/is not what \/evidence answers/)
+      answer = { status: 200, body: '{}'.padEnd(65_537) }
       await expect(measure.run(['--compare', url, IMAGE])).rejects.toThrow(/is too long: expected at most 65536 bytes/)
       await expect(measure.run(['--compare', 'http://127.0.0.1:1/evidence', IMAGE])).rejects.toThrow(/^no answer from/)
     })

@@ -82,6 +82,12 @@ describe('a file that is no image', () => {
     await expect(measure(image)).rejects.toMatchObject({ name: 'EifError', code })
   })
 
+  it('and has metadata of a mebibyte is taken', async () => {
+    const content = Buffer.alloc(1_048_576, 0x20)
+    content.set(METADATA.content)
+    await expect(measure(withMetadata(content))).resolves.toBeDefined()
+  })
+
   it('and is absent, or a folder, cannot be read', async () => {
     for (const path of [join(folder, 'absent.eif'), folder]) {
       await expect(measureImage(path)).rejects.toMatchObject({ code: 'NOT_READABLE' })

@@ -67,6 +67,10 @@ it('may skip the phase of spending only', () => {
   expect(checkKeyset({ ...keyset, signUntil: keyset.spendUntil }).keys).toHaveLength(24)
 })
 
+it('may last to the end of 40 bits', () => {
+  expect(checkKeyset({ ...keyset, exitUntil: 2 ** 40 - 1 }).keys).toHaveLength(24)
+})
+
 it('is refused when its phases are out of order, or no whole seconds of 40 bits', () => {
   refuses({ signUntil: keyset.spendUntil + 1 }, 'PHASES_OUT_OF_ORDER')
   refuses({ exitUntil: keyset.spendUntil - 1 }, 'PHASES_OUT_OF_ORDER')

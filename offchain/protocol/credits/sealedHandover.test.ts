@@ -37,6 +37,11 @@ describe('a handover', () => {
     expect(await openHandover(suites, keysOf(own), await sealHandover(suites, own.config, []))).toEqual([])
   })
 
+  it('takes sixty-four keysets, as many as an issuer has', async () => {
+    const keysets = Array.from({ length: 64 }, (_, i) => makeKeyset(i))
+    expect(await openHandover(suites, keysOf(key), await sealHandover(suites, key.config, keysets))).toEqual(keysets)
+  })
+
   it('leaves the keys that it sealed as they are', async () => {
     const keyset = makeKeyset(3)
     await sealHandover(suites, key.config, [keyset])

@@ -63,6 +63,13 @@ describe('what a document says', () => {
     },
   )
 
+  it('may name its module in 256 characters, and bring eight certificates', () => {
+    const cabundle = array(...Array.from({ length: 8 }, (_, i) => bytes(new Uint8Array(1024).fill(i))))
+    const parsed = parsePayload({ ...FIELDS, module_id: text('x'.repeat(256)), cabundle })
+    expect(parsed.moduleId).toHaveLength(256)
+    expect(parsed.cabundle).toHaveLength(8)
+  })
+
   it('has PCRs by index, in any order and with gaps', () => {
     const pcrs = map(pcr(31), pcr(2), pcr(8), pcr(0), pcr(1))
     const parsed = parsePayload({ ...FIELDS, pcrs })
