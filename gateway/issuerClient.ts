@@ -9,6 +9,7 @@ import { callSealed } from '#node/sealing/sealedCall.ts'
 import { signDigest } from '#node/signatures.ts'
 import { readBody } from '#protocol/boundedBody.ts'
 import { decodeUtf8, encodeUtf8, type Hex, toBase64, toHex } from '#protocol/bytes.ts'
+import { EVIDENCE_AGE_SECONDS_MAX } from '#protocol/evidence/appraisal.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
 import { bindsKeyConfigs } from '#protocol/evidence/keyAnnouncement.ts'
 import { ENCLAVE_ROLE, verifyStatement } from '#protocol/evidence/statement.ts'
@@ -70,8 +71,6 @@ export type IssuerClient = {
 
 const TIMEOUT_MS = 15_000
 const DOCUMENT_BYTES_MAX = 65_536
-/** The issuer renews its document hourly; ours may be read a little after its end. */
-const EVIDENCE_AGE_SECONDS_MAX = 7_200n
 const CHECKED_FOR_SECONDS = 600
 
 /** Refusals of an issuer that is not the writer, or that the payment was not sealed to: another one may take it. */

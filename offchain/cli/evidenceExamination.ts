@@ -1,4 +1,5 @@
 /** Examines an attestation document for a person: the verifier's verdict, and what the document says even when it is refused. @module */
+import { EVIDENCE_AGE_SECONDS_MAX } from '#protocol/evidence/appraisal.ts'
 import { type Certificate, parseCertificate } from '#protocol/evidence/certificate.ts'
 import { closeDer, DER_TAG, enterDer, enterDerTag, openDer, readDer, readDerContent } from '#protocol/evidence/der.ts'
 import type { Evidence, EvidenceVerdict, PinnedRoot } from '#protocol/evidence/evidence.ts'
@@ -29,9 +30,6 @@ export type EvidenceExamination = {
     | { readonly ok: false; readonly code: string; readonly message: string }
 }
 
-/** Oldest document taken, as in the SDK. */
-const AGE_SECONDS_MAX = 7_200n
-
 /** Examines `document` under `roots`. Never throws for a bad document. */
 export function examineEvidence(
   { document, statement }: { readonly document: Uint8Array; readonly statement: Statement | undefined },
@@ -41,7 +39,7 @@ export function examineEvidence(
   const fields = orUndefined(() => parseNitroDocument(document))
   const issuedAt = BigInt(fields?.timestampMs ?? 0) / 1000n
   const checkedAt = time.kind === 'document' ? issuedAt : time.seconds
-  const verdict = verifyNitroEvidence(document, { roots, ageSecondsMax: AGE_SECONDS_MAX }, checkedAt)
+  const verdict = verifyNitroEvidence(document, { roots, ageSecondsMax: EVIDENCE_AGE_SECONDS_MAX }, checkedAt)
   const chain = fields === undefined ? [] : [...fields.cabundle, fields.certificate]
   const check = statement === undefined ? undefined : checkStatement(fields?.userData, statement)
   return {

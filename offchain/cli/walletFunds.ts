@@ -1,5 +1,6 @@
 /** What a command pays from: a wallet, and more credits bought by itself if that is wanted. @module */
 import type { ConnectOptions } from '../sdk/options.ts'
+import { ANSWER_MARGIN_SECONDS } from '../sdk/wallet/buy.ts'
 import { createTopUp, type TopUp, type TopUpPlan } from '../sdk/wallet/topUp.ts'
 import { UsageError } from './command.ts'
 import {
@@ -25,8 +26,6 @@ export type FundsValues = WalletValues &
 const PERIOD_SECONDS = 30 * 86_400
 /** Bought when less than this part of a purchase is left. */
 const FLOOR_PART = 10n
-/** A deposit must be answered while its keyset signs. */
-const ANSWER_MARGIN_SECONDS = 7_200
 
 /** Undefined when no wallet was named. Throws `UsageError`, and what opening the wallet throws. */
 export async function openFunds(values: FundsValues): Promise<Funds | undefined> {

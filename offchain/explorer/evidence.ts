@@ -1,6 +1,7 @@
 /** An enclave's evidence, fetched through a relay and verified here, step by step. Loaded when an enclave's page asks for it. @module */
 import { nitroVerifierAbi } from '#chain/generated/abis.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
+import { EVIDENCE_AGE_SECONDS_MAX } from '#protocol/evidence/appraisal.ts'
 import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
 import type { EvidenceCheckName, PinnedRoot } from '#protocol/evidence/evidence.ts'
 import { EvidenceError } from '#protocol/evidence/evidenceError.ts'
@@ -16,9 +17,6 @@ import type { EnclaveView } from './enclave.ts'
 import { time } from './format.ts'
 import type { Reader } from './reader.ts'
 import { failed, passed, type Step } from './steps.ts'
-
-/** As in the SDK (DESIGN: "age at most two hours"). */
-const AGE_SECONDS_MAX = 7_200n
 
 const TITLES: Readonly<Record<EvidenceCheckName, string>> = {
   format: 'The document is well formed',
@@ -65,7 +63,7 @@ export async function examineEvidence(
 ): Promise<Step[]> {
   const { statement, document } = evidence
   const roots = [AWS_NITRO_ROOT, ...(await developmentRoots(reader, deployment, entry, document))]
-  const policy = { roots, ageSecondsMax: AGE_SECONDS_MAX, measurements: new Set([entry.measurement]) }
+  const policy = { roots, ageSecondsMax: EVIDENCE_AGE_SECONDS_MAX, measurements: new Set([entry.measurement]) }
   const verdict = verifyNitroEvidence(document, policy, now)
   const steps = verdict.checks.map(({ name, passed: isPassed, detail }) => {
     // The verifier counts in seconds since the epoch, people do not.

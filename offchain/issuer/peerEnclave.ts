@@ -6,6 +6,7 @@
 import { loadDevelopmentRoot, pinDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
 import type { AttesterConfig, EnclaveChain } from '#node/enclave/config.ts'
 import type { Hex } from '#protocol/bytes.ts'
+import { EVIDENCE_AGE_SECONDS_MAX } from '#protocol/evidence/appraisal.ts'
 import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
 import { bindsKeyConfigs } from '#protocol/evidence/keyAnnouncement.ts'
@@ -38,9 +39,6 @@ export type PeerRefusalCode = Extract<
   HandoverErrorCode,
   'WRONG_ROLE' | 'OTHER_NETWORK' | 'OTHER_OPERATOR' | 'WRONG_KEYS' | 'EVIDENCE_REFUSED' | 'STATEMENT_MISMATCH'
 >
-
-/** The host renews the document hourly; ours may be read a little after its end. */
-const EVIDENCE_AGE_SECONDS_MAX = 7_200n
 
 /** What the peer states, cheap to check and worth nothing without its evidence. */
 export function checkStatement(statement: Statement, { binding }: Pick<PeerPolicy, 'binding'>): PeerCheck | undefined {

@@ -6,6 +6,7 @@
 import type { ChainReads } from '#chain/chainReads.ts'
 import { type LiveEnclave, readLiveEnclaves } from '#chain/registry.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
+import { EVIDENCE_AGE_SECONDS_MAX } from '#protocol/evidence/appraisal.ts'
 import { AWS_NITRO_ROOT } from '#protocol/evidence/awsRoot.ts'
 import type { PinnedRoot } from '#protocol/evidence/evidence.ts'
 import { isLocalChain } from '#protocol/evidence/localChains.ts'
@@ -43,8 +44,6 @@ export type Network = {
   /** As in `ConnectOptions`. */
   readonly fetch?: RelayFetch | undefined
 }
-
-const EVIDENCE_AGE_SECONDS_MAX = 7_200
 
 /**
  * Every gateway behind the relay that registry, evidence and policy agree on; one that several relay resources lead to stands there for each. Throws `SealpathError`: `CHAIN_FAILED`, `RELAY_FAILED`; when

@@ -1,7 +1,7 @@
 /** One measured number beside its target, and beside what others need for the same. @module */
 
 export type Row = {
-  /** Stable, from DESIGN section 10 where it has one. */
+  /** Stable: runs of years are compared by it. */
   readonly id: string
   readonly name: string
   /** The median, where there were several runs. */

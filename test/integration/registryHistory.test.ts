@@ -3,7 +3,6 @@ import { getAddress } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { enclaveRegistryAbi, receiptSettlementAbi } from '#chain/generated/abis.ts'
-import { type RegistryHistory, readRegistryHistory } from '#chain/registryHistory.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { signHead } from '#protocol/receipt/head.ts'
@@ -15,6 +14,7 @@ import {
   TEST_MEASUREMENT,
   type TestAccount,
 } from '../support/chain.ts'
+import { type RegistryHistory, readRegistryHistory } from '../support/registryHistory.ts'
 
 const GATEWAY = 1
 const DAY = 86_400

@@ -7,6 +7,7 @@ import { formatOpg } from '#protocol/credits/amounts.ts'
 import { SEED_BYTES } from '#protocol/credits/derivation.ts'
 import { WalletAccount } from '../../sdk/wallet/account.ts'
 import {
+  ANSWER_MARGIN_SECONDS,
   advancePurchase,
   advancePurchases,
   NO_DELAY,
@@ -86,8 +87,6 @@ const COMMANDS: readonly { readonly name: string; run(args: string[]): Promise<n
 ]
 
 const SHARED_OPTIONS = { ...WALLET_OPTIONS, ...NETWORK_OPTIONS, ...PURCHASE_OPTIONS } as const
-/** A deposit must be answered while its keyset signs: so much longer than the pause it has to. */
-const ANSWER_MARGIN_SECONDS = 7_200
 
 async function buy(args: string[]): Promise<number> {
   const { values, positionals } = readArguments({

@@ -1,6 +1,6 @@
 /** What a running enclave says of itself, and how old the evidence is that it serves. @module */
-
 import { decodeUtf8, toHex } from '#protocol/bytes.ts'
+import { EVIDENCE_AGE_SECONDS_MAX } from '#protocol/evidence/appraisal.ts'
 import { parseNitroDocument } from '#protocol/evidence/nitroDocument.ts'
 import { keccak256 } from '#protocol/hash.ts'
 import { AgentStatusSchema, PublicEvidenceSchema, type Statement } from '#protocol/wire/agentApi.ts'
@@ -17,8 +17,6 @@ export type EnclaveWord = {
 
 export type EnclaveReport = { readonly word?: EnclaveWord; readonly findings: readonly Finding[] }
 
-/** Clients take none that is older; the operator agent renews it every hour. */
-const EVIDENCE_SECONDS_MAX = 7_200
 const EVIDENCE_SECONDS_USUAL = 5_400
 const AGENT = "look at its operator agent's log: it renews by itself"
 
@@ -69,6 +67,6 @@ async function askItself(url: string): Promise<EnclaveReport> {
 
 function ageFinding(what: string, age: number): Finding {
   const found = `${duration(Math.max(0, age))} old`
-  if (age > EVIDENCE_SECONDS_MAX) return failed(what, `${found}, clients refuse it`, AGENT)
+  if (age > Number(EVIDENCE_AGE_SECONDS_MAX)) return failed(what, `${found}, clients refuse it`, AGENT)
   return age > EVIDENCE_SECONDS_USUAL ? warn(what, found, AGENT) : ok(what, found)
 }

@@ -6,6 +6,7 @@ import { isLocalChain } from '#protocol/evidence/localChains.ts'
 import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 import { WalletAccount } from '../../sdk/wallet/account.ts'
 import {
+  ANSWER_MARGIN_SECONDS,
   advancePurchase,
   advancePurchases,
   DELAY_DEFAULT,
@@ -21,9 +22,6 @@ import { injectedProvider, openDevelopmentAccount, openExtension } from './payer
 import { type BrowserStore, openBrowserStore } from './walletStore.ts'
 
 export type PayerKind = 'extension' | 'development'
-
-/** A deposit must be answered while its keyset signs: so much longer than the pause it has to. */
-const ANSWER_MARGIN_SECONDS = 7_200
 
 export class CreditDesk {
   readonly #config: ExplorerConfig

@@ -28,6 +28,8 @@ export function appraise(evidence: Evidence, policy: EvidencePolicy, nowSeconds:
   return checks
 }
 
+/** How old evidence may be for whoever relies on it. Enclaves renew theirs hourly; the registry's EVIDENCE_AGE_MAX is the same. */
+export const EVIDENCE_AGE_SECONDS_MAX = 7_200n
 const FUTURE_SKEW_SECONDS_MAX = 300n
 const DEBUG_MODE: Refusal = {
   code: 'DEBUG_MODE',

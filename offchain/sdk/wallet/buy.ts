@@ -40,6 +40,8 @@ export type PurchasePorts = {
 export type DelayRange = { readonly minimumSeconds: number; readonly maximumSeconds: number }
 /** On chains where something is at stake. */
 export const DELAY_DEFAULT: DelayRange = { minimumSeconds: 600, maximumSeconds: 3_600 }
+/** A deposit must be answered while its keyset signs: so much longer than the pause that it may have to. */
+export const ANSWER_MARGIN_SECONDS = 7_200
 export const NO_DELAY: DelayRange = { minimumSeconds: 0, maximumSeconds: 0 }
 
 export type PurchaseOptions = {

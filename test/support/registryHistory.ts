@@ -1,7 +1,7 @@
-/** The registry's state rebuilt from nothing but its events: what an audit compares with what the registry answers. @module */
+/** The registry's state rebuilt from nothing but its events: events tell all that it knows, or the test fails. @module */
 import { type Address, type PublicClient, parseEventLogs } from 'viem'
+import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
 import { type Hex, lowerHex } from '#protocol/bytes.ts'
-import { enclaveRegistryAbi } from './generated/abis.ts'
 
 /** One enclave as its events tell it. Times in seconds. */
 export type EnclaveHistory = {
