@@ -18,10 +18,12 @@ contract InferenceVerifier {
         REGISTRY = registry;
     }
 
+    /// Whether the receipt is part of a settled batch. A proof that leads nowhere is no error, and proves nothing.
     function settled(SettledProof calldata proof) external view returns (InferenceProofs.Status memory) {
         return InferenceProofs.settled(SETTLEMENT, REGISTRY, proof);
     }
 
+    /// Whether the enclave signed a head over the receipt and may still settle it: an answer before settlement.
     function attested(AttestedProof calldata proof) external view returns (InferenceProofs.Status memory) {
         return InferenceProofs.attested(SETTLEMENT, REGISTRY, proof);
     }

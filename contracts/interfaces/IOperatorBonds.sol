@@ -42,5 +42,6 @@ interface IOperatorBonds {
     /// Moves what was slashed and is not a reporter's to the vault's insurance. Anyone may call.
     function insureSlashed() external;
 
+    /// What an operator has deposited, and what of it is locked.
     function bondOf(address operator) external view returns (Bond memory);
 }

@@ -167,13 +167,18 @@ interface IReceiptSettlement {
 
     /// Units that a keyset's clearings booked for an enclave so far.
     function clearedBy(KeysetId keyset, EnclaveId enclave) external view returns (Units);
+    /// What is booked under a keyset so far; all zero for one that is not the vault's.
     function keysetTotals(KeysetId keyset) external view returns (KeysetTotals memory);
+    /// What is settled of an enclave so far; all zero for one that settled nothing.
     function accountOf(EnclaveId enclave) external view returns (Account memory);
     /// The operator's own part of `credited`, cumulative.
     function operatorShareOf(EnclaveId enclave) external view returns (Units);
+    /// The root that a proof must lead to, zero for a batch that is not there. Batches count from 1 and are never changed.
     function batchRoot(BatchId batch) external view returns (BatchRoot);
+    /// The newest batch, 0 before the first.
     function batchCount() external view returns (uint64);
     /// EIP-712 digest of a head, by its kind: what its enclave signed.
     function headDigest(SignedHead calldata head) external view returns (bytes32);
+    /// Where deposits lie, and what pays.
     function VAULT() external view returns (ICreditVault);
 }

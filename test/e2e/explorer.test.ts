@@ -397,7 +397,7 @@ describe.skipIf(isChromiumMissing)('the explorer', () => {
     const elsewhere = await stage.openPage('#/chat')
     await elsewhere.getByRole('button', { name: 'Open a wallet' }).click()
     await elsewhere.getByText('Restore a wallet from its words').click()
-    await elsewhere.getByLabel('The 24 words').fill(words.toReversed().join(' '))
+    await elsewhere.getByLabel('The 24 words').fill(`${words.join(' ')}q`)
     await elsewhere.getByRole('button', { name: 'Restore' }).click()
     await elsewhere.getByText('These are not the 24 words').waitFor()
     await elsewhere.getByLabel('The 24 words').fill(words.join(' '))

@@ -1,5 +1,4 @@
 /** Clients that a public port has to bear: they hold on without asking, or ask and tear the connection down. @module */
-import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,8 +13,10 @@ async function dial(url: string): Promise<{ socket: Socket; said: () => string; 
   socket.on('error', () => {
     // A reset is what some of these want, and what others get.
   })
-  const closed = once(socket, 'close')
-  await Promise.race([once(socket, 'connect'), closed])
+  // Not by `once` of node:events, which ends with the first error.
+  const happened = (event: 'connect' | 'close') => new Promise<void>((resolve) => socket.once(event, () => resolve()))
+  const closed = happened('close')
+  await Promise.race([happened('connect'), closed])
   return { socket, said: () => said, closed }
 }
 
