@@ -87,7 +87,7 @@ export function probeAggregator(url: string): Promise<Finding> {
 export function probeRole(url: string): Promise<Finding> {
   return probe('role', url, async () => {
     const response = await fetch(new URL('/readyz', url), { signal: AbortSignal.timeout(TIMEOUT_MS) })
-    const reasons = readReasons(await response.text())
+    const reasons = readReasons(await textOf(response))
     return response.ok
       ? { isWell: true, says: 'ready' }
       : { isWell: false, says: reasons.length === 0 ? `answers ${response.status}` : reasons.join('; ') }
@@ -117,8 +117,12 @@ async function getText(url: URL): Promise<string> {
     await response.body?.cancel()
     throw new Error(`answers ${response.status}`)
   }
+  return textOf(response)
+}
+
+async function textOf({ body }: Response): Promise<string> {
   try {
-    return await readBodyText(response.body, ANSWER_BYTES_MAX)
+    return await readBodyText(body, ANSWER_BYTES_MAX)
   } catch (cause) {
     throw new Error(cause instanceof RangeError ? 'answers more than anybody would' : 'breaks off', { cause })
   }

@@ -1,8 +1,9 @@
 /** A batch: its heads hashed again to the root that the chain stores. @module */
 import { receiptSettlementAbi } from '#chain/generated/abis.ts'
+import { readBodyText } from '#protocol/boundedBody.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { batchRootOf } from '#protocol/log/batch.ts'
-import { BatchSchema } from '#protocol/wire/aggregatorApi.ts'
+import { BATCH_BYTES_MAX, BatchSchema } from '#protocol/wire/aggregatorApi.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import type { SettledBatch, SettledHead } from './history.ts'
 import type { Reader } from './reader.ts'
@@ -16,13 +17,13 @@ export type ShownBatch = Omit<SettledBatch, 'settler' | 'heads'> & {
 
 const TIMEOUT_MS = 15_000
 
-/** The batch as the aggregator tells it: undefined when it does not know it. Throws what `fetch` and `parseJson` throw. */
+/** The batch as the aggregator tells it: undefined when it does not know it. Throws what `fetch`, `readBodyText` and `parseJson` throw. */
 export async function fetchBatch(aggregatorUrl: string, batch: bigint): Promise<ShownBatch | undefined> {
   const response = await fetch(new URL(`/v1/batches/${batch}`, aggregatorUrl), {
     signal: AbortSignal.timeout(TIMEOUT_MS),
   })
   if (!response.ok) return undefined
-  return parseJson(BatchSchema, await response.text(), 'batch')
+  return parseJson(BatchSchema, await readBodyText(response.body, BATCH_BYTES_MAX), 'batch')
 }
 
 /** Whether the batch is what the chain stores, and for good. */

@@ -2,8 +2,10 @@
 import { getAddress } from 'viem/utils'
 import { enclaveRegistryAbi, receiptSettlementAbi } from '#chain/generated/abis.ts'
 import { ENCLAVE_STATES } from '#chain/registry.ts'
+import { readBodyText } from '#protocol/boundedBody.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { hashPrivateReceipt, hashPublicReceipt, receiptLeaf } from '#protocol/receipt/receipt.ts'
+import { PROOF_BYTES_MAX } from '#protocol/wire/aggregatorApi.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import { type SettledLeaf, SettledLeafSchema } from '#protocol/wire/receiptFile.ts'
 import { SealpathError } from '../sdk/errors.ts'
@@ -135,7 +137,7 @@ async function fetchProof(aggregatorUrl: string, leaf: Hex, tell: Tell): Promise
       signal: AbortSignal.timeout(PROOF_TIMEOUT_MS),
     })
     status = response.status
-    text = await response.text()
+    text = await readBodyText(response.body, PROOF_BYTES_MAX)
   } catch {
     // Whatever the reason, nothing is known of the proof.
     tell(open, 'proof', `The aggregator ${host} does not answer.`)

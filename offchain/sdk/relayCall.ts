@@ -1,4 +1,5 @@
 /** One sealed question to an enclave behind the relay, its answer read whole. @module */
+import { readBody } from '#protocol/boundedBody.ts'
 import { mediaTypeOf, PROBLEM_JSON } from '#protocol/sealing/mediaTypes.ts'
 import type { SealingSuites } from '#protocol/sealing/suite.ts'
 import { sealWholeRequest, type WholeAnswer, type WholeRequest } from '#protocol/sealing/wholeExchange.ts'
@@ -25,6 +26,9 @@ export async function callThroughRelay(
   return sealed.open(await send(url, sealed.contentType, sealed.accept, sealed.body, how))
 }
 
+/** Longest sealed answer taken: a tile of as many payments as one answer may hold, and more. */
+const ANSWER_BYTES_MAX = 67_108_864
+
 async function send(
   url: URL,
   contentType: string,
@@ -37,7 +41,7 @@ async function send(
   try {
     response = await postSealed(url, { headers: { 'content-type': contentType }, body, signal, fetch })
     if (response.ok && mediaTypeOf(response.headers.get('content-type')) === accept) {
-      return new Uint8Array(await response.arrayBuffer())
+      return await readBody(response.body, ANSWER_BYTES_MAX)
     }
   } catch (cause) {
     if (cause instanceof SealpathError) throw cause

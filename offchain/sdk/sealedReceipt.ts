@@ -1,11 +1,13 @@
 /** A receipt in a client's hands: verified, saved, and followed until it is settled. @module */
 import type { ChainReads } from '#chain/chainReads.ts'
 import { settlementReadsAbi } from '#chain/generated/readsAbis.ts'
+import { readBodyText } from '#protocol/boundedBody.ts'
 import { fromHex, type Hex, toHex } from '#protocol/bytes.ts'
 import { batchLeaf } from '#protocol/log/batch.ts'
 import { BATCH_NODE_TAG, LOG_NODE_TAG, rootFromPath } from '#protocol/log/tree.ts'
 import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 import { hashPrivateReceipt, hashPublicReceipt, receiptLeaf } from '#protocol/receipt/receipt.ts'
+import { PROOF_BYTES_MAX } from '#protocol/wire/aggregatorApi.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import {
   type ProofBundle,
@@ -124,7 +126,7 @@ async function askForProof(
   try {
     const response = await fetch(url, { signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]) })
     status = response.status
-    text = await response.text()
+    text = await readBodyText(response.body, PROOF_BYTES_MAX)
   } catch {
     signal?.throwIfAborted()
     return undefined

@@ -7,6 +7,7 @@ import { readLiveEnclaves } from '#chain/registry.ts'
 import { openingCall, readOperation } from '#chain/timelock.ts'
 import { decodeKeyset } from '#chain/vault.ts'
 import { formatTime } from '#chain/vaultErrors.ts'
+import { readBodyText } from '#protocol/boundedBody.ts'
 import { type Hex, toBase64, toHex } from '#protocol/bytes.ts'
 import { isKeysetOffered } from '#protocol/credits/keysetOffer.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
@@ -64,12 +65,14 @@ const KeysetFileSchema: Schema<KeysetFile> = v.pipe(
 )
 
 const TIMEOUT_MS = 10_000
+/** All keysets of an issuer, in base64. */
+const ANSWER_BYTES_MAX = 4_194_304
 
 async function exportKeysets(agentUrl: string, path: string): Promise<number> {
   const read = async <T>(schema: Schema<T>, resource: string): Promise<T> => {
     const response = await fetch(new URL(resource, agentUrl), { signal: AbortSignal.timeout(TIMEOUT_MS) })
     if (!response.ok) throw new Error(`${agentUrl} answers ${response.status}: it is no issuer's agent interface`)
-    return parseJson(schema, await response.text(), resource)
+    return parseJson(schema, await readBodyText(response.body, ANSWER_BYTES_MAX), resource)
   }
   const { statement } = await read<AgentStatus>(AgentStatusSchema, '/agent/status')
   const { vault, keysets } = await read<AgentKeysets>(AgentKeysetsSchema, '/agent/keysets')

@@ -150,3 +150,10 @@ test('answers a failing attester with an error without details, and logs its cod
   expect([response.status, text.includes('SECRET')]).toEqual([500, false])
   expect(lines).toEqual([{ event: 'agent request failed', fields: { error: 'TypeError' } }])
 })
+
+test('takes requests of up to 65,536 bytes from its host, and answers 413 to one byte more', async () => {
+  const { post } = start()
+  const ofBytes = (bytes: number) => post('/agent/acknowledged', '{"size":"0"}'.padEnd(bytes))
+  expect((await ofBytes(65_536)).status).toBe(200)
+  expect(await errorOf(await ofBytes(65_537))).toEqual([413, 'BODY_TOO_LARGE'])
+})

@@ -4,6 +4,7 @@
  * @module
  */
 import { type Context, Hono } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
 import { errorFields, type Logger } from '#node/log.ts'
 import { fromHex, toBase64 } from '#protocol/bytes.ts'
 import {
@@ -20,8 +21,14 @@ import type { Enclave } from './enclave.ts'
 import { type ReceiptLog, ReceiptLogError } from './receiptLog.ts'
 import { SealingKeysError } from './sealingKeys.ts'
 
+/** Longest request taken from the host: a question for as many credits as one may have, and more. */
+const REQUEST_BYTES_MAX = 65_536
+
 export function createAgentApp(enclave: Enclave, receipts: ReceiptLog, log: Logger): Hono {
   const app = new Hono()
+  const tooLarge = (c: Context) =>
+    json(c, { error: { code: 'BODY_TOO_LARGE', message: `expected at most ${REQUEST_BYTES_MAX} bytes` } }, 413)
+  app.use(bodyLimit({ maxSize: REQUEST_BYTES_MAX, onError: tooLarge }))
   app.get('/agent/status', (c) => json(c, { ...enclave.status, keyConfigs: toBase64(enclave.status.keyConfigs) }))
   app.post('/agent/evidence', async (c) => {
     const { nonce } = parseJson(EvidenceRequestSchema, await c.req.text(), 'evidence request')
@@ -76,6 +83,6 @@ export function createAgentApp(enclave: Enclave, receipts: ReceiptLog, log: Logg
   return app
 }
 
-function json(c: Context, value: unknown, status: 200 | 400 | 409 | 500 = 200): Response {
+function json(c: Context, value: unknown, status: 200 | 400 | 409 | 413 | 500 = 200): Response {
   return c.body(toJson(value), status, { 'content-type': 'application/json' })
 }

@@ -73,6 +73,9 @@ export type AggregatorStatus = {
 
 /** Leaves in one request for proofs. */
 export const PROOF_LEAVES_MAX = 256
+/** Longest answer with one settled proof that is read, and with one batch. */
+export const PROOF_BYTES_MAX = 65_536
+export const BATCH_BYTES_MAX = 262_144
 
 /** 1 to PROOF_LEAVES_MAX leaves. With `size` each is proven at a settled head of exactly that size, without at the smallest that covers it. */
 export type ProofsRequest = { readonly leaves: readonly Hex[]; readonly size?: bigint | undefined }
