@@ -47,6 +47,11 @@ describe("a host's settings", () => {
     },
   )
 
+  it('may be as long as is read', () => {
+    const tick = '{"tick":{"receipts":99,"seconds":99}}'
+    expect(parseSettings(tick.padEnd(SETTINGS_LENGTH_MAX))).toEqual(parseSettings(tick))
+  })
+
   it.each([
     ['no JSON', '{', 'expected settings as JSON'],
     ['a list', '[]', 'settings: the whole is not'],

@@ -46,6 +46,10 @@ describe("an image's doors", () => {
     expect(doorsOf({ urls })).toBe(doorsOf({ later: { urls: urls.toReversed() } }))
   })
 
+  it('lead to as many as 250 servers', () => {
+    expect(doorsOf({ urls: Array.from({ length: 250 }, (_, i) => `https://s${i}.example`) })).toContain('s249.example')
+  })
+
   it.each([
     ['no ports', { listen: undefined }, 'listen'],
     ['a port chosen by the system', { listen: { host: '127.0.0.1', port: 0 } }, 'listen.port'],

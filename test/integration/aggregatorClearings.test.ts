@@ -522,6 +522,7 @@ describe('over HTTP', () => {
     expect(await codeOf(await post(url, '/v1/clearings', '{'))).toEqual([400, 'BAD_REQUEST'])
     const tooMany = clearing(keyset, Array(257).fill([log, 1n]))
     expect(await codeOf(await clear(url, tooMany))).toEqual([400, 'BAD_REQUEST'])
+    expect(await codeOf(await post(url, '/v1/clearings', ' '.repeat(65_536)))).toEqual([400, 'BAD_REQUEST'])
     expect(await codeOf(await post(url, '/v1/clearings', ' '.repeat(65_537)))).toEqual([413, 'BODY_TOO_LARGE'])
     expect(await statusOf(url)).toMatchObject({ pendingClearings: 0 })
   })

@@ -26,6 +26,10 @@ describe('parseParameters', () => {
     })
   })
 
+  it('takes stop strings of up to 256 characters', () => {
+    expect(parseParameters(request({ stop: 'x'.repeat(256) })).stop).toEqual(['x'.repeat(256)])
+  })
+
   it('takes values that ask for what happens anyway', () => {
     const neutral = {
       n: 1,
