@@ -77,10 +77,10 @@ it. A change that no test notices has **survived**: either it changes nothing th
 seed \`${seed}\`; the same sources and seed draw the same one. A change that does not compile, or compiles to the same code, is no mutant and does not count;
 one that keeps the tests from ending counts as noticed. A mutant that is equivalent to the original counts against the score.
 
-Mutants of contracts are made on the compiler's syntax tree, compiled (in few steps of optimizing, as tests are), and deployed by the Solidity tests. Not
+Mutants of contracts are made on the compiler's syntax tree, compiled (in few steps of optimizing), and deployed by the Solidity tests. Not
 asked are tests of gas and the long invariants (\`Money\`, \`CreditMoney\`), which would notice more. Mutants of the evidence verifier are shown to the
-tests against its TypeScript twin too; as that takes ten times as long, at most every tenth of the sample is one. Mutants of TypeScript are StrykerJS's (without emptied texts), on the unit tests of \`protocol\`, \`chain\`,
-\`issuer\` and the wallet; other tests, with compiled contracts, databases and whole networks, are not asked and would notice more. Static ones, which change what a
+tests against its TypeScript twin too; as that takes longer, at most every fourth of the sample is one. Mutants of TypeScript are StrykerJS's (without
+emptied texts), on the unit tests of \`protocol\`, \`chain\`, \`issuer\` and the wallet; other tests, with compiled contracts, databases and whole networks, are not asked and would notice more. Static ones, which change what a
 module computes when it loads, are drawn but not tried, because every test would have to run for each.
 
 | | possible | tried | noticed | of them by time | survived | score | same code | not compiling | static |

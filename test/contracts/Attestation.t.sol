@@ -3,13 +3,13 @@ pragma solidity 0.8.37;
 
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {EvidenceCode, EvidenceRefused} from "../../contracts/attestation/nitro/EvidenceCode.sol";
-import {NitroVerifier} from "../../contracts/attestation/nitro/NitroVerifier.sol";
 import {P384} from "../../contracts/attestation/p384/P384.sol";
 import {P384_TABLE_HASH} from "../../contracts/attestation/p384/P384TableData.sol";
 import {P384Verifier} from "../../contracts/attestation/p384/P384Verifier.sol";
 import {Sha384Call} from "../../contracts/attestation/sha384/Sha384Call.sol";
 import {IEvidenceVerifier} from "../../contracts/interfaces/IEvidenceVerifier.sol";
 import {AttestationStage} from "./utils/AttestationStage.sol";
+import {DeployedNitroVerifier} from "./utils/Deployed.sol";
 import {vm} from "./utils/Vm.sol";
 
 /// The errors of the attestation contracts, each alone, and the acceptance that each of them spoils. What the verifier accepts and refuses in
@@ -48,7 +48,7 @@ contract AttestationTest is AttestationStage {
 
     /// What an account without code answers is no answer, and so is no verification.
     function test_verify_RevertsWhen_P384HasNoCode() public {
-        NitroVerifier blind = _newNitroVerifier(NO_CODE, sha384);
+        DeployedNitroVerifier blind = _newNitroVerifier(NO_CODE, sha384);
         _expectRefusal(EvidenceCode.BAD_CHAIN_SIGNATURE);
         blind.verify(document, hints);
     }
@@ -57,21 +57,21 @@ contract AttestationTest is AttestationStage {
     function test_verify_RevertsWhen_P384AnswersSomethingElse() public {
         // The identity precompile answers its input, SHA-256 a word that is not 1.
         for (uint160 precompile = 2; precompile <= 4; precompile += 2) {
-            NitroVerifier fooled = _newNitroVerifier(address(precompile), sha384);
+            DeployedNitroVerifier fooled = _newNitroVerifier(address(precompile), sha384);
             _expectRefusal(EvidenceCode.BAD_CHAIN_SIGNATURE);
             fooled.verify(document, hints);
         }
     }
 
     function test_verify_RevertsWhen_Sha384HasNoCode() public {
-        NitroVerifier deaf = _newNitroVerifier(p384, NO_CODE);
+        DeployedNitroVerifier deaf = _newNitroVerifier(p384, NO_CODE);
         vm.expectRevert(abi.encodeWithSelector(Sha384Call.Sha384NoAnswer.selector, NO_CODE));
         deaf.verify(document, hints);
     }
 
     /// A contract that answers, but not 48 bytes.
     function test_verify_RevertsWhen_Sha384AnswersSomethingElse() public {
-        NitroVerifier deaf = _newNitroVerifier(p384, address(2));
+        DeployedNitroVerifier deaf = _newNitroVerifier(p384, address(2));
         vm.expectRevert(abi.encodeWithSelector(Sha384Call.Sha384NoAnswer.selector, address(2)));
         deaf.verify(document, hints);
     }

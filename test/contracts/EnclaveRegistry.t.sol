@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {EnclaveRegistry} from "../../contracts/EnclaveRegistry.sol";
 import {TestVerifier} from "./support/TestVerifier.sol";
 import {IEnclaveRegistry} from "../../contracts/interfaces/IEnclaveRegistry.sol";
 import {IEvidenceVerifier} from "../../contracts/interfaces/IEvidenceVerifier.sol";
 import {EnclaveId, EnclaveRole, EnclaveState, MeasurementId, Units} from "../../contracts/types/Types.sol";
 import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
 import {Ownable} from "@openzeppelin/contracts/access/Ownable2Step.sol";
+import {DeployedRegistry} from "./utils/Deployed.sol";
 import {PlainHash} from "./utils/PlainHash.sol";
 import {Stage} from "./utils/Stage.sol";
 import {vm} from "./utils/Vm.sol";
@@ -57,7 +57,7 @@ contract EnclaveRegistryTest is Stage {
     }
 
     function test_bindSettlement_RefusesZeroAddress() public {
-        EnclaveRegistry unbound = _newRegistry(0, true);
+        DeployedRegistry unbound = _newRegistry(0, true);
         vm.expectRevert(IEnclaveRegistry.RegistryZeroAddress.selector);
         unbound.bindSettlement(address(0));
     }
@@ -230,7 +230,7 @@ contract EnclaveRegistryTest is Stage {
     }
 
     function test_register_RefusesAStatementForAnotherRegistry() public {
-        EnclaveRegistry other = _newRegistry(0, true);
+        DeployedRegistry other = _newRegistry(0, true);
         IEnclaveRegistry.EnclaveStatement memory statement = _gatewayStatement();
         bytes memory hints = _hints(_result(statement));
         bytes memory possession = _signature(KEY, registry.statementDigest(statement));

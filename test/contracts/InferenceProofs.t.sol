@@ -195,7 +195,7 @@ contract InferenceProofsTest is ProofStage {
         _assertAttested(proof, InferenceProofs.Finality.None);
     }
 
-    function test_attested_RefusesAnotherVersionAndAnEmptyLog() public {
+    function test_attested_RefusesAnotherVersionAndAnEmptyLog() public view {
         PublicReceipt memory receipt = _receipt();
         receipt.version = 2;
         _assertAttested(_attest(0, receipt), InferenceProofs.Finality.None);

@@ -2,7 +2,6 @@
 pragma solidity 0.8.37;
 
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {EnclaveRegistry} from "../../contracts/EnclaveRegistry.sol";
 import {IEnclaveRegistry} from "../../contracts/interfaces/IEnclaveRegistry.sol";
 import {IEvidenceVerifier} from "../../contracts/interfaces/IEvidenceVerifier.sol";
 import {IOperatorBonds} from "../../contracts/interfaces/IOperatorBonds.sol";
@@ -11,6 +10,7 @@ import {EnclaveId, EnclaveRole, Units} from "../../contracts/types/Types.sol";
 import {SignedHead} from "../../contracts/types/Receipt.sol";
 import {ReentrantToken} from "./support/OddTokens.sol";
 import {TestOPG} from "./support/TestOPG.sol";
+import {DeployedRegistry} from "./utils/Deployed.sol";
 import {Stage} from "./utils/Stage.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -133,8 +133,8 @@ contract OperatorBondsTest is Stage {
     }
 
     function test_register_WithoutBondsNeedsNoConsent() public {
-        EnclaveRegistry.Terms memory terms = EnclaveRegistry.Terms(0, true, Units.wrap(0), Units.wrap(0));
-        registry = EnclaveRegistry(
+        DeployedRegistry.Terms memory terms = DeployedRegistry.Terms(0, true, Units.wrap(0), Units.wrap(0));
+        registry = DeployedRegistry(
             _create(
                 "contracts/EnclaveRegistry.sol/EnclaveRegistry", abi.encode(this, GUARDIAN, verifier, token, terms)
             )

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {ReceiptSettlement} from "../../contracts/ReceiptSettlement.sol";
 import {IReceiptSettlement} from "../../contracts/interfaces/IReceiptSettlement.sol";
 import {IEnclaveRegistry} from "../../contracts/interfaces/IEnclaveRegistry.sol";
 import {ICreditVault} from "../../contracts/interfaces/ICreditVault.sol";
 import {SignedHead} from "../../contracts/types/Receipt.sol";
 import {EnclaveId, EnclaveRole, Units} from "../../contracts/types/Types.sol";
+import {DeployedSettlement} from "./utils/Deployed.sol";
 import {Stage} from "./utils/Stage.sol";
 import {vm} from "./utils/Vm.sol";
 
@@ -53,7 +53,7 @@ contract PayoutsTest is Stage {
 
     function test_withdraw_WaitsForNothingWhereTheThawIsNone() public {
         _newVault();
-        settlement = ReceiptSettlement(
+        settlement = DeployedSettlement(
             _create(
                 "contracts/ReceiptSettlement.sol/ReceiptSettlement",
                 abi.encode(registry, vault, PROTOCOL, PROTOCOL_BPS, SETTLER_BPS, 0)

@@ -241,6 +241,8 @@ contract SettleClearingsTest is Stage {
     // Several keysets for one enclave against a plain model
 
     struct Model {
+        KeysetId[2] keysets;
+        EnclaveId[2] gateways;
         uint64[2][2] by;
         uint64[2] claimed;
         uint64[2] cleared;
@@ -248,10 +250,10 @@ contract SettleClearingsTest is Stage {
 
     /// Twenty random clearings; a mapping per keyset and enclave says what should be booked.
     function testFuzz_settle_AgreesWithAPlainModelOfKeysets(uint256 seed) public {
-        EnclaveId[2] memory gateways = [gateway, _gateway(1)];
         _issuer(ISSUER_KEY + 1, OTHER_KEYSET, 1_000);
-        KeysetId[2] memory keysets = [KEYSET, OTHER_KEYSET];
         Model memory model;
+        model.keysets = [KEYSET, OTHER_KEYSET];
+        model.gateways = [gateway, _gateway(1)];
         for (uint256 step = 0; step < 20; step++) {
             uint256 random = uint256(keccak256(abi.encode(seed, step)));
             uint256 k = random & 1;
@@ -261,18 +263,24 @@ contract SettleClearingsTest is Stage {
             uint64 line = model.by[k][e] + amount >= 16 ? model.by[k][e] + amount - 16 : 0;
             uint64 claimed = model.claimed[k] + uint64(random >> 16 & 31);
             if (claimed > 1_000) continue;
-            _settle(_clearing(ISSUER_KEY + k, keysets[k], 1_000, claimed, _lines(gateways[e], line)));
+            Captured[] memory lines = _lines(model.gateways[e], line);
+            _settle(_clearing(ISSUER_KEY + k, model.keysets[k], 1_000, claimed, lines));
             model.claimed[k] = claimed;
             if (line > model.by[k][e] && line - model.by[k][e] <= claimed - model.cleared[k]) {
                 model.cleared[k] += line - model.by[k][e];
                 model.by[k][e] = line;
             }
-            for (uint256 i = 0; i < 2; i++) {
-                assertEq(settlement.clearedBy(keysets[0], gateways[i]), model.by[0][i], "by the first keyset");
-                assertEq(settlement.clearedBy(keysets[1], gateways[i]), model.by[1][i], "by the second");
-                assertEq(_cleared(gateways[i]), model.by[0][i] + model.by[1][i], "in all");
-                assertEq(settlement.keysetTotals(keysets[i]).cleared, model.cleared[i], "keyset in all");
-            }
+            _assertBooked(model);
+        }
+    }
+
+    function _assertBooked(Model memory model) private view {
+        for (uint256 i = 0; i < 2; i++) {
+            EnclaveId enclave = model.gateways[i];
+            assertEq(settlement.clearedBy(model.keysets[0], enclave), model.by[0][i], "by the first keyset");
+            assertEq(settlement.clearedBy(model.keysets[1], enclave), model.by[1][i], "by the second");
+            assertEq(_cleared(enclave), model.by[0][i] + model.by[1][i], "in all");
+            assertEq(settlement.keysetTotals(model.keysets[i]).cleared, model.cleared[i], "keyset in all");
         }
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {CreditVault} from "../../contracts/CreditVault.sol";
 import {BlindSignatures} from "../../contracts/credits/BlindSignatures.sol";
 import {CreditHash} from "../../contracts/credits/CreditHash.sol";
 import {ICreditExits} from "../../contracts/interfaces/ICreditExits.sol";
@@ -22,6 +21,7 @@ import {
     Outcome,
     Units
 } from "../../contracts/types/Types.sol";
+import {DeployedVault} from "./utils/Deployed.sol";
 import {PlainBls} from "./utils/PlainBls.sol";
 import {PlainHash} from "./utils/PlainHash.sol";
 import {Stage} from "./utils/Stage.sol";
@@ -269,9 +269,9 @@ contract VectorsTest is Stage {
     }
 
     /// The vault of the vectors: the deployed code at its address, with the keyset of the vectors open.
-    function _vaultOfVectors() private returns (CreditVault home) {
+    function _vaultOfVectors() private returns (DeployedVault home) {
         vm.chainId(_uint(".keyset", ".chainId"));
-        home = CreditVault(_address(".keyset", ".vault"));
+        home = DeployedVault(_address(".keyset", ".vault"));
         vm.etch(address(home), address(vault).code);
         // Whoever owned it where it was deployed: an etched contract has no storage.
         vm.prank(home.owner());
@@ -294,7 +294,7 @@ contract VectorsTest is Stage {
 
     function test_credits_KeysetsAreNamedAsTheVaultNamesThem() public {
         _read("credits.json");
-        CreditVault home = _vaultOfVectors();
+        DeployedVault home = _vaultOfVectors();
         KeysetId keyset = KeysetId.wrap(_bytes32(".keyset", ".id"));
         assertEq(home.keysetOf(keyset).number, 1, "known by the id of the vectors");
         for (uint256 i = 0; i < 24; i++) {
@@ -306,7 +306,7 @@ contract VectorsTest is Stage {
 
     function test_credits_MessagesPointsAndSignaturesAreOurs() public {
         _read("credits.json");
-        CreditVault home = _vaultOfVectors();
+        DeployedVault home = _vaultOfVectors();
         KeysetId keyset = KeysetId.wrap(_bytes32(".keyset", ".id"));
         uint256 count = 0;
         for (; _has(_at(".outputs", count)); count++) {
@@ -332,7 +332,7 @@ contract VectorsTest is Stage {
     /// The wallet's own credits leave the vault: what TypeScript derived, blinded and unblinded is what the contract pays.
     function test_credits_LeaveTheVaultOneByOne() public {
         _read("credits.json");
-        CreditVault home = _vaultOfVectors();
+        DeployedVault home = _vaultOfVectors();
         vm.warp(_uint(".keyset", ".signUntil"));
         for (uint256 i = 0; _has(_at(".outputs", i)); i++) {
             string memory item = _at(".outputs", i);
@@ -342,7 +342,7 @@ contract VectorsTest is Stage {
         }
     }
 
-    function _exitVector(CreditVault home, string memory item) private {
+    function _exitVector(DeployedVault home, string memory item) private {
         uint256 exponent = _uint(item, ".exponent");
         ICreditExits.CreditExit[] memory credits = new ICreditExits.CreditExit[](1);
         credits[0].exitKey = _address(item, ".exitKey");

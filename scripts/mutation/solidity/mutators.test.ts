@@ -114,7 +114,7 @@ describe('a contract is changed', () => {
   it('into what compiles, to other code', () => {
     const contracts = [{ source: FILE, name: 'Purse' }]
     const codeOf = (text: string) => {
-      const result = compiler.compile(contracts, 'tests', { [FILE]: text, [LIBRARY]: HALVES })
+      const result = compiler.compile(contracts, 'quick', { [FILE]: text, [LIBRARY]: HALVES })
       return result.ok ? result.contracts[0]?.bytecode : result.errors[0]
     }
     const original = codeOf(SOURCE)

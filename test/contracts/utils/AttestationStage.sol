@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {NitroVerifier} from "../../../contracts/attestation/nitro/NitroVerifier.sol";
+import {DeployedNitroVerifier} from "./Deployed.sol";
 import {Stage} from "./Stage.sol";
 import {vm} from "./Vm.sol";
 
@@ -11,13 +11,13 @@ abstract contract AttestationStage is Stage {
     address internal table;
     address internal p384;
     address internal sha384;
-    NitroVerifier internal nitro;
+    DeployedNitroVerifier internal nitro;
 
     bytes internal document;
     /// Of a cold chain: for three CA certificates, the leaf and the document, each behind two bytes of length.
     bytes internal hints;
     uint256 internal issuedAt;
-    NitroVerifier.Root internal root;
+    DeployedNitroVerifier.Root internal root;
 
     function setUp() public virtual override {
         table = _create("contracts/attestation/p384/P384Table.sol/P384Table", "");
@@ -33,9 +33,9 @@ abstract contract AttestationStage is Stage {
     }
 
     /// Under the vector's root; this contract may revoke.
-    function _newNitroVerifier(address p384_, address sha384_) internal returns (NitroVerifier) {
+    function _newNitroVerifier(address p384_, address sha384_) internal returns (DeployedNitroVerifier) {
         bytes memory arguments = abi.encode(this, p384_, sha384_, root, true);
-        return NitroVerifier(_create("contracts/attestation/nitro/NitroVerifier.sol/NitroVerifier", arguments));
+        return DeployedNitroVerifier(_create("contracts/attestation/nitro/NitroVerifier.sol/NitroVerifier", arguments));
     }
 
     /// The hints without those of the three CA certificates.
@@ -51,8 +51,8 @@ abstract contract AttestationStage is Stage {
         }
     }
 
-    function _root(string memory json) private pure returns (NitroVerifier.Root memory) {
-        return NitroVerifier.Root({
+    function _root(string memory json) private pure returns (DeployedNitroVerifier.Root memory) {
+        return DeployedNitroVerifier.Root({
             hash: vm.parseJsonBytes32(json, ".rootArgument.hash"),
             subjectHash: vm.parseJsonBytes32(json, ".rootArgument.subjectHash"),
             notBefore: uint40(vm.parseJsonUint(json, ".rootArgument.notBefore")),

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {EnclaveRegistry} from "../../../contracts/EnclaveRegistry.sol";
-import {CreditVault} from "../../../contracts/CreditVault.sol";
-import {ReceiptSettlement} from "../../../contracts/ReceiptSettlement.sol";
 import {ICreditKeysets} from "../../../contracts/interfaces/ICreditKeysets.sol";
 import {IEnclaveRegistry} from "../../../contracts/interfaces/IEnclaveRegistry.sol";
 import {IEvidenceVerifier} from "../../../contracts/interfaces/IEvidenceVerifier.sol";
@@ -21,6 +18,7 @@ import {
 import {TestOPG} from "../support/TestOPG.sol";
 import {TestVerifier} from "../support/TestVerifier.sol";
 import {Check} from "./Check.sol";
+import {DeployedRegistry, DeployedSettlement, DeployedVault} from "./Deployed.sol";
 import {PlainHash} from "./PlainHash.sol";
 import {TestKeyset} from "./TestKeyset.sol";
 import {vm} from "./Vm.sol";
@@ -58,9 +56,9 @@ abstract contract Stage is Check {
     KeysetId internal OTHER_KEYSET;
     TestOPG internal token;
     TestVerifier internal verifier;
-    EnclaveRegistry internal registry;
-    CreditVault internal vault;
-    ReceiptSettlement internal settlement;
+    DeployedRegistry internal registry;
+    DeployedVault internal vault;
+    DeployedSettlement internal settlement;
 
     function setUp() public virtual {
         _deploy(PROTOCOL_BPS, SETTLER_BPS);
@@ -77,7 +75,7 @@ abstract contract Stage is Check {
     }
 
     function _newVault() internal {
-        vault = CreditVault(
+        vault = DeployedVault(
             _create("contracts/CreditVault.sol/CreditVault", abi.encode(this, GUARDIAN, registry, token))
         );
         KEYSET = _keysetId(0);
@@ -89,8 +87,8 @@ abstract contract Stage is Check {
         return KeysetId.wrap(TestKeyset.idOf(keys, address(vault), SIGN_UNTIL, SPEND_UNTIL, EXIT_UNTIL));
     }
 
-    function _newSettlement(uint16 protocolBps, uint16 settlerBps) internal returns (ReceiptSettlement) {
-        return ReceiptSettlement(
+    function _newSettlement(uint16 protocolBps, uint16 settlerBps) internal returns (DeployedSettlement) {
+        return DeployedSettlement(
             _create(
                 "contracts/ReceiptSettlement.sol/ReceiptSettlement",
                 abi.encode(registry, vault, PROTOCOL, protocolBps, settlerBps, THAW_SECONDS)
@@ -118,14 +116,14 @@ abstract contract Stage is Check {
         }
     }
 
-    function _newRegistry(uint40 keyConfigsDelay, bool allowsDevelopment) internal returns (EnclaveRegistry) {
-        EnclaveRegistry.Terms memory terms = EnclaveRegistry.Terms({
+    function _newRegistry(uint40 keyConfigsDelay, bool allowsDevelopment) internal returns (DeployedRegistry) {
+        DeployedRegistry.Terms memory terms = DeployedRegistry.Terms({
             keyConfigsDelay: keyConfigsDelay,
             allowsDevelopment: allowsDevelopment,
             gatewayBond: Units.wrap(GATEWAY_BOND),
             issuerBond: Units.wrap(ISSUER_BOND)
         });
-        return EnclaveRegistry(
+        return DeployedRegistry(
             _create(
                 "contracts/EnclaveRegistry.sol/EnclaveRegistry", abi.encode(this, GUARDIAN, verifier, token, terms)
             )
