@@ -33,9 +33,6 @@ it.each([
   [{ max_tokens: 10, n: '3' }, 10],
   [{}, CONTEXT],
   [{ max_tokens: 0, n: 'x' }, CONTEXT],
-  [{ max_tokens: 1, n: 999_999 }, 999_999],
-  [{ max_tokens: 1, n: 1_000_000 }, 1_000_000],
-  [{ max_tokens: 1, n: 1_000_001 }, 1_000_000],
   [{ max_tokens: -1, n: 2 }, 2 * CONTEXT],
   [{ max_tokens: 10, best_of: 4, prompt: ['a', 'b'] }, 10],
 ])('counts every byte of a chat and every token that %j allows', (parameters, completion) => {
@@ -44,9 +41,23 @@ it.each([
 })
 
 it.each([
+  [999_999, 1_048_575n],
+  [1_000_000, 1_048_576n],
+  [1_000_001, 1_048_576n],
+])('counts a million answers at most: of %i', (n, units) => {
+  // Once on each side of 2^20, because a fee has five significant bits.
+  for (const requestUnits of [48_576n, 48_577n]) {
+    const price = { ...PRICE, requestUnits, promptUnitsPerMillion: 0n, completionUnitsPerMillion: 1_000_000n }
+    const fee = costAtMost(price, CHAT, bodyOf({ max_tokens: 1, n }), CONTEXT)
+    expect(fee).toBe(fiveBitsRoundedUp(units - 48_576n + requestUnits))
+  }
+})
+
+it.each([
   [{ prompt: 'x' }, 16],
   [{ prompt: 'x', max_tokens: 5 }, 5],
   [{ prompt: 'x', max_tokens: 0 }, 0],
+  [{ prompt: 'x', max_tokens: -1 }, 16],
   [{ prompt: 'x', max_tokens: 5_000 }, CONTEXT],
   [{ prompt: ['x', 'y', 'z'], max_tokens: 5 }, 15],
   [{ prompt: ['x', 'y'], max_tokens: 5, n: 3 }, 30],

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {BlindSignatures} from "../../contracts/credits/BlindSignatures.sol";
 import {Bls12381} from "../../contracts/credits/Bls12381.sol";
+import {ICreditDeposits} from "../../contracts/interfaces/ICreditDeposits.sol";
 import {ICreditExits} from "../../contracts/interfaces/ICreditExits.sol";
 import {ICreditKeysets} from "../../contracts/interfaces/ICreditKeysets.sol";
 import {CreditId, KeysetId, Units} from "../../contracts/types/Types.sol";
@@ -285,6 +286,24 @@ contract CreditExitsTest is CreditStage {
         assertEq(vault.exitAllowance(OTHER_KEYSET), 1_000 * OPG + 1, "of a little more than ten thousand");
         _open(_exits(OTHER_KEYSET, 0, _repeat(23, 64), RECIPIENT));
         assertEq(vault.exitAllowance(KEYSET), 2_000 * OPG, "each keyset has its own");
+    }
+
+    function test_exitAllowance_IsNothingWhereARefundLoweredTheCap() public {
+        address claimKey = _deposit(ICreditDeposits.DepositSize.Hundred, 0);
+        vm.warp(START + 1 hours);
+        vm.prank(PAYER);
+        vault.requestRefund(KEYSET, claimKey);
+        vm.warp(START + 25 hours);
+        uint64 allowed = Units.unwrap(vault.exitAllowance(KEYSET));
+        assertEq(allowed, 2_010 * OPG, "a tenth of all");
+        for (uint256 i = 0; i < 239; i += 64) {
+            _open(_exits(i, _repeat(23, i == 192 ? 47 : 64)));
+        }
+        _open(_exits(300, _exponentsOf(allowed - 239 * (1 << 23))));
+        vault.finishRefund(KEYSET, claimKey);
+        assertEq(vault.exitAllowance(KEYSET), 0, "below what was opened");
+        vm.warp((START / 1 days + 2) * 1 days);
+        assertEq(vault.exitAllowance(KEYSET), 2_000 * OPG, "the next day");
     }
 
     function test_exitAllowance_RefusesAnUnknownKeyset() public {

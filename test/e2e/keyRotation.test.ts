@@ -3,6 +3,7 @@
  * a client that asks all the time nor of one that comes back when its keys are gone.
  * @module
  */
+import { setTimeout } from 'node:timers/promises'
 import OpenAI from 'openai'
 import { createTestClient, http } from 'viem'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -22,6 +23,8 @@ import { type LocalNetwork, startLocalNetwork } from '../../scripts/local/networ
  * once: both slots of the registry are taken then, for days.
  */
 const KEYS = { rotationSeconds: 240, overlapSeconds: 8 }
+/** Between two questions of one who asks all the time. */
+const PAUSE_MS = 200
 const ROLES = ['gateway', 'issuer'] as const
 type Role = (typeof ROLES)[number]
 
@@ -54,10 +57,14 @@ it('no request fails while gateway and issuer change their keys, and none after 
     return ROLES.every((role) => !now[role].some((id) => first[role].includes(id)))
   }
   let answers = 0
-  for (; !(await hasChanged()); answers++) await ask(busy)
+  const askAndPause = async () => {
+    await ask(busy)
+    await setTimeout(PAUSE_MS)
+  }
+  for (; !(await hasChanged()); answers++) await askAndPause()
   // The old keys end somewhere in this time.
   for (const until = performance.now() + 2_000 * KEYS.overlapSeconds; performance.now() < until; answers++)
-    await ask(busy)
+    await askAndPause()
   expect(answers).toBeGreaterThan(10)
   // This one still holds keys that open nothing any more, of the gateway and of the issuer.
   await ask(idle)

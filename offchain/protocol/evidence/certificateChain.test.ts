@@ -28,6 +28,17 @@ describe('constraints of a chain', () => {
     const chain = nitroChain().map((certificate, at) => (at === index ? { ...certificate, ...change } : certificate))
     expect(findConstraintViolation(chain)).toMatchObject({ code })
   })
+
+  it.each([
+    [0, 'the root certificate'],
+    [1, 'CA certificate 1'],
+    [3, 'CA certificate 3'],
+    [4, 'the leaf certificate'],
+  ])('says which certificate is wrong: number %i', (index, name) => {
+    const wrong: Partial<Certificate> = index === 4 ? { issuer: encodeUtf8('x') } : { canSignCertificates: false }
+    const chain = nitroChain().map((certificate, at) => (at === index ? { ...certificate, ...wrong } : certificate))
+    expect(findConstraintViolation(chain)?.message).toContain(name)
+  })
 })
 
 describe('dates of a chain', () => {
