@@ -46,6 +46,12 @@ export function deployContracts(rpcUrl: string, out: string, rootFile: string, p
   return readDeployment(out)
 }
 
+/** Arguments of Node that start a chain of its own. */
+export function chainArguments(host: string, port: number): readonly string[] {
+  const config = fileURLToPath(new URL('./chain.config.ts', import.meta.url))
+  return [hardhatCli(), '--config', config, 'node', '--hostname', host, '--port', String(port)]
+}
+
 export function hardhatCli(): string {
   return fileURLToPath(import.meta.resolve('hardhat/package.json')).replace('package.json', 'dist/src/cli.js')
 }

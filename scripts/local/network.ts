@@ -16,12 +16,12 @@ import { PublicEvidenceSchema } from '#protocol/wire/agentApi.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import {
   approveRole,
+  chainArguments,
   compileContracts,
   deployContracts,
   depositBond,
   gasUsedSince,
   grant,
-  hardhatCli,
   type LocalWallet,
   REPOSITORY,
 } from './contracts.ts'
@@ -184,8 +184,7 @@ async function startAll(
 
   compileContracts()
   step('contracts compiled')
-  const hardhatNode = [hardhatCli(), 'node', '--port', String(port.rpc), '--hostname', HOST]
-  const chainChild = processes.start('chain', process.execPath, hardhatNode)
+  const chainChild = processes.start('chain', process.execPath, chainArguments(HOST, port.rpc))
   await waitFor('the chain', async () => (await client.getChainId()) === hardhat.id, 60_000)
   step('chain started', urls.rpc)
 

@@ -10,11 +10,11 @@ import { type Hex, toHex } from '#protocol/bytes.ts'
 import { generateKeyset, type SecretKeyset, writeKeysetFile } from '../../offchain/issuer/keysetKeys.ts'
 import {
   approveRole,
+  chainArguments,
   compileContracts,
   deployContracts,
   depositBond,
   grant,
-  hardhatCli,
   type LocalWallet,
 } from '../../scripts/local/contracts.ts'
 import { DEVELOPMENT_MNEMONIC } from '../../scripts/local/mnemonic.ts'
@@ -51,7 +51,7 @@ export async function startChain(folder: string, processes: Processes, port: num
   const client = createPublicClient({ chain, transport, pollingInterval: 100 }) as PublicClient
   const wallet = (name: AccountName): LocalWallet => createWalletClient({ chain, transport, account: account(name) })
   compileContracts()
-  processes.start('chain', process.execPath, [hardhatCli(), 'node', '--port', String(port), '--hostname', host])
+  processes.start('chain', process.execPath, chainArguments(host, port))
   await waitFor('the chain', async () => (await client.getChainId()) === hardhat.id, 60_000)
   const rootFile = join(folder, 'development-root.json')
   loadDevelopmentRoot(rootFile, Math.floor(Date.now() / 1000))

@@ -24,11 +24,11 @@ import { parseJson, toJson } from '#protocol/wire/json.ts'
 import { createIssuerClient, type IssuerClient } from '../../gateway/issuerClient.ts'
 import {
   approveRole,
+  chainArguments,
   compileContracts,
   deployContracts,
   depositBond,
   grant,
-  hardhatCli,
   type LocalWallet,
   mined,
   REPOSITORY,
@@ -128,7 +128,7 @@ async function startAll(
   }
 
   compileContracts()
-  processes.start('chain', process.execPath, [hardhatCli(), 'node', '--port', String(rpcPort), '--hostname', HOST])
+  processes.start('chain', process.execPath, chainArguments(HOST, rpcPort))
   await waitFor('the chain', async () => (await client.getChainId()) === hardhat.id, 60_000)
   const rootFile = join(folder, 'development-root.json')
   const root = loadDevelopmentRoot(rootFile, Math.floor(Date.now() / 1000))

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { buildModule } from '@nomicfoundation/hardhat-ignition/modules'
 import { network } from 'hardhat'
+import { createHardhatRuntimeEnvironment } from 'hardhat/hre'
 import {
   type Account,
   type Chain,
@@ -30,6 +31,7 @@ import { BASE_UNITS_PER_UNIT } from '#protocol/prices.ts'
 import { enclaveOfKey, expandSignature, signDigest } from '#protocol/receipt/head.ts'
 import SealpathModule from '../../scripts/ignition/modules/Sealpath.ts'
 import TestTokenModule from '../../scripts/ignition/modules/TestToken.ts'
+import chainConfig from '../../scripts/local/chain.config.ts'
 import { DEVELOPMENT_MNEMONIC } from '../../scripts/local/mnemonic.ts'
 import { startAnvil } from './anvil.ts'
 
@@ -101,6 +103,7 @@ export async function deployLocal(
 type NodeServer = { readonly rpcUrl: string; close(): Promise<void> }
 
 async function serveHardhat(initialDate: string): Promise<NodeServer> {
+  const { network } = await createHardhatRuntimeEnvironment(chainConfig)
   const server = await network.createServer({ network: 'default', override: { initialDate } }, '127.0.0.1')
   const { port } = await server.listen()
   return { rpcUrl: `http://127.0.0.1:${port}`, close: () => server.close() }

@@ -13,10 +13,10 @@ import { loadDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import {
   approveRole,
+  chainArguments,
   compileContracts,
   deployContracts,
   depositBond,
-  hardhatCli,
   REPOSITORY,
 } from '../../scripts/local/contracts.ts'
 import { demoPrices } from '../../scripts/local/demoPrices.ts'
@@ -82,7 +82,7 @@ async function startAll(
   }
 
   compileContracts()
-  processes.start('chain', process.execPath, [hardhatCli(), 'node', '--port', `${ports.rpc}`, '--hostname', HOST])
+  processes.start('chain', process.execPath, chainArguments(HOST, ports.rpc))
   await waitFor('the chain', async () => (await client.getChainId()) === hardhat.id, 60_000)
   const rootFile = join(folder, 'development-root.json')
   loadDevelopmentRoot(rootFile, Math.floor(Date.now() / 1000))
