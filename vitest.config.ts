@@ -32,8 +32,8 @@ const config: ViteUserConfig = defineConfig({
           exclude: ['test/services/**', ...FAULTS],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          // Much of it waits: two files at once, each on ports of its own.
-          maxWorkers: 2,
+          // Much of it waits: three files at once for two cores, each on ports of its own.
+          maxWorkers: 3,
         },
       },
       {

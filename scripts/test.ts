@@ -19,10 +19,12 @@ let isAlone = false
 /** What `npm run snapshot` writes to snapshots/ and .gas-snapshot. */
 const GAS_TESTS = ['test/contracts/GasSnapshotEvidence.t.sol', 'test/contracts/GasSnapshotSettlement.t.sol']
 
-/** Two lanes of about the same length, for two cores. The end of the second needs the contracts that the first begins with, minutes earlier. */
-const contracts = async (): Promise<Result[]> => [
+/**
+ * Three lanes of about the same length, for two cores. The third mostly waits; it begins when all is compiled, as its networks look whether it is, and two
+ * compilers at once take each other's files away.
+ */
+const compile = async (): Promise<Result[]> => [
   await check('contracts compile', bin('hardhat'), ['build', '--quiet', '--no-tests']),
-  await check('types', bin('tsc'), ['-p', '.']),
   await check('their tests compile', bin('hardhat'), [
     'build',
     '--quiet',
@@ -30,6 +32,11 @@ const contracts = async (): Promise<Result[]> => [
     '--build-profile',
     'tests',
   ]),
+]
+const compiled = compile()
+const contracts = async (): Promise<Result[]> => [
+  ...(await compiled),
+  await check('types', bin('tsc'), ['-p', '.']),
   await solidity('Solidity tests'),
   await check('gas snapshot', bin('hardhat'), ['test', 'solidity', ...GAS_TESTS, '--no-compile', '--snapshot-check']),
   await vitest('services', 'services'),
@@ -48,9 +55,12 @@ const sources = async (): Promise<Result[]> => [
   ]),
   await check('contract lint', bin('solhint'), ['--max-warnings', '0', 'contracts/**/*.sol']),
   await vitest('unit tests', 'unit'),
-  await vitest('faults', 'faults'),
 ]
-const inLanes = (await Promise.all([contracts(), sources()])).flat()
+const faults = async (): Promise<Result[]> => {
+  await compiled
+  return [await vitest('faults', 'faults')]
+}
+const inLanes = (await Promise.all([contracts(), sources(), faults()])).flat()
 isAlone = true
 const results: Result[] = [
   ...inLanes,
@@ -93,7 +103,7 @@ async function solidity(name: string): Promise<Result> {
   return { name, passed: count('passing'), failed: failed === 0 && status !== 0 ? 1 : failed, seconds }
 }
 
-/** Runs a command. While there are two lanes, what it says is shown when it has ended, so that they do not talk over each other. */
+/** Runs a command. While there are lanes, what it says is shown when it has ended, so that they do not talk over each other. */
 async function run(
   name: string,
   command: string,
