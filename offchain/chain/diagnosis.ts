@@ -9,14 +9,14 @@ export type EndpointHealth = {
   readonly client: PublicClient
   readonly chainId: number
   readonly head: { readonly number: bigint; readonly timestamp: bigint }
-  readonly finalised: { readonly number: bigint; readonly hash: Hex }
+  readonly finalized: { readonly number: bigint; readonly hash: Hex }
 }
 
 /** Throws what viem throws when the endpoint does not answer within `timeoutMs`. */
 export async function readEndpoint(rpcUrl: string, timeoutMs: number): Promise<EndpointHealth> {
   const transport = http(rpcUrl, { timeout: timeoutMs, retryCount: 0 })
   const client = createPublicClient({ transport, cacheTime: 0 }) as PublicClient
-  const [chainId, head, finalised] = await Promise.all([
+  const [chainId, head, finalized] = await Promise.all([
     client.getChainId(),
     client.getBlock(),
     client.getBlock({ blockTag: 'finalized' }),
@@ -25,13 +25,13 @@ export async function readEndpoint(rpcUrl: string, timeoutMs: number): Promise<E
     client,
     chainId,
     head: { number: head.number, timestamp: head.timestamp },
-    finalised: { number: finalised.number, hash: finalised.hash },
+    finalized: { number: finalized.number, hash: finalized.hash },
   }
 }
 
 /** Whether all say the same of the newest block that all call final. Throws what viem throws. */
-export async function agreeOnFinalised(endpoints: readonly EndpointHealth[]): Promise<boolean> {
-  const [first, ...others] = endpoints.map(({ finalised }) => finalised.number).toSorted((a, b) => (a < b ? -1 : 1))
+export async function agreeOnFinalized(endpoints: readonly EndpointHealth[]): Promise<boolean> {
+  const [first, ...others] = endpoints.map(({ finalized }) => finalized.number).toSorted((a, b) => (a < b ? -1 : 1))
   if (first === undefined || others.length === 0) return true
   const hashes = await Promise.all(
     endpoints.map(async ({ client }) => (await client.getBlock({ blockNumber: first })).hash),

@@ -61,7 +61,7 @@ export async function connectRegistry(rpcUrl: string, registry: Hex, privateKey:
 export type Registered = { readonly enclave: Hex; readonly transaction: Hex; readonly gasUsed: bigint }
 
 /**
- * Makes fresh evidence over the newest finalised block's hash, and registers or renews the enclave with it: the chain verifies the document
+ * Makes fresh evidence over the newest finalized block's hash, and registers or renews the enclave with it: the chain verifies the document
  * itself, with hints that are made here. Throws `AppError` (`PEER_FAILED`, `RPC_FAILED`; `NOT_REGISTERED` with the chain's reason).
  */
 export async function registerEnclave(access: RegistryAccess, gateway: GatewayAgent): Promise<Registered> {
@@ -96,7 +96,7 @@ async function readCached({ client, registry }: RegistryAccess, document: Uint8A
   return Promise.all(authorityIds(document).map(isCached))
 }
 
-/** Makes fresh evidence that everybody gets from now on, over the newest finalised block's hash. */
+/** Makes fresh evidence that everybody gets from now on, over the newest finalized block's hash. */
 export async function renewEvidence(access: RegistryAccess, gateway: GatewayAgent): Promise<Uint8Array> {
   let hash: Hex
   try {

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { privateKeyToAddress } from 'viem/accounts'
 import { formatEther } from 'viem/utils'
 import {
-  agreeOnFinalised,
+  agreeOnFinalized,
   type EndpointHealth,
   findMisfits,
   readBonds,
@@ -86,7 +86,7 @@ function checkAgreement(healthy: readonly EndpointHealth[], count: number): Prom
   const remedy = 'ask their providers which is right, and replace the other'
   return guarded(what, remedy, async () => {
     if (healthy.length < count) return []
-    const agree = await agreeOnFinalised(healthy)
+    const agree = await agreeOnFinalized(healthy)
     return [agree ? ok(what, 'one final block') : failed(what, 'they call different blocks final', remedy)]
   })
 }

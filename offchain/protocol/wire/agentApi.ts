@@ -12,6 +12,7 @@
  *   GET  /agent/clearings          AgentClearings: an issuer's newest clearing of each keyset that has something new
  *   POST /agent/clearings/acknowledged   ClearingAcknowledged: so much is on chain for good; the enclave need not state it again
  *
+ * An issuer's agent asks for more: keysets and successions (handoverApi.ts), answers to deposits and spent credits (vaultDutyApi.ts).
  * Spec: docs/spec.md section 7.
  * @module
  */
