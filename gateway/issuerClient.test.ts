@@ -1,5 +1,6 @@
 /** A gateway before several issuers of which one writes: real seals and evidence, and answers as each test says. @module */
 import { setTimeout } from 'node:timers/promises'
+import { Hono } from 'hono'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createDevelopmentAttester } from '#node/attesters/development.ts'
 import { createDevelopmentRoot, pinDevelopmentRoot } from '#node/attesters/developmentRoot.ts'
@@ -39,6 +40,8 @@ type Scripted = {
   readonly changeKeys: () => Promise<void>
   says: 'yes' | IssuerErrorCode
   asked: number
+  /** Its evidence is filled up to so many bytes. */
+  evidenceBytes: number
 }
 
 const OVERLAP_SECONDS = 0.01
@@ -59,7 +62,13 @@ async function startIssuer(says: Scripted['says']): Promise<Scripted> {
       return { status: code === 'yes' ? 200 : ISSUER_STATUS[code], headers: [], body: encodeUtf8(toJson(answer)) }
     },
   })
-  const app = createPublicApp(enclave, sealed, () => [])
+  const publicApp = createPublicApp(enclave, sealed, () => [])
+  const app = new Hono()
+  app.get('/evidence', async (c) => {
+    const evidence = await publicApp.request('/evidence')
+    return c.body((await evidence.text()).padEnd(issuer.evidenceBytes))
+  })
+  app.all('*', (c) => publicApp.fetch(c.req.raw))
   const server = await startServer(app, { host: '127.0.0.1', port: 0 })
   closers.push(() => server.close(0))
   const id = enclave.statement.enclave.toLowerCase() as Hex
@@ -68,7 +77,7 @@ async function startIssuer(says: Scripted['says']): Promise<Scripted> {
     await enclave.useKeys((await enclave.nextKeys()).hash)
     while (old !== undefined && enclave.keys.get(old.keyId) !== undefined) await setTimeout(1)
   }
-  const issuer: Scripted = { url: server.url, enclave: id, changeKeys, says, asked: 0 }
+  const issuer: Scripted = { url: server.url, enclave: id, changeKeys, says, asked: 0, evidenceBytes: 0 }
   return issuer
 }
 
@@ -119,6 +128,17 @@ describe('a gateway with several issuers', () => {
       expect(writer.asked).toBe(i)
       await writer.changeKeys()
     }
+  })
+
+  it('reads 65,536 bytes of an issuer’s evidence and not one more', async () => {
+    const issuer = await startIssuer('yes')
+    issuer.evidenceBytes = 65_536
+    expect(await connect(issuer.url).capture(PAYMENT, 7n)).toEqual({ fee: 7n })
+    issuer.evidenceBytes = 65_537
+    await expect(connect(issuer.url).capture(PAYMENT, 7n)).rejects.toMatchObject({
+      code: 'PEER_FAILED',
+      message: expect.stringContaining('serves no /evidence'),
+    })
   })
 
   it('takes the word of the writer: what it refuses for good is asked of nobody else', async () => {

@@ -1,5 +1,6 @@
 /** What a gateway takes at most, of each request and at once. @module */
 import * as v from 'valibot'
+import { SEALED_SERVER_LIMITS, type SealedServerLimits } from '#node/sealing/openHttpRequest.ts'
 import { CHUNK_BYTES_SEND } from '#protocol/sealing/chunkSealing.ts'
 import { type PaddingMode, TICK_MS } from '#protocol/shape.ts'
 import type { Schema } from '#protocol/wire/json.ts'
@@ -54,6 +55,16 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   leavesKeptMax: 1_000_000,
   replaysMax: 1_000_000,
   dateWindowSeconds: 300,
+}
+
+/** What the sealed server before the target takes. */
+export function sealedLimits({ requestBytesMax }: GatewayLimits): SealedServerLimits {
+  return {
+    ...SEALED_SERVER_LIMITS,
+    contentBytesMax: requestBytesMax,
+    // Chunk lengths and tags add less than a hundredth; padding up to the next class less than a tenth.
+    messageBytesMax: Math.ceil(requestBytesMax * 1.2) + 65_536,
+  }
 }
 
 const atLeastOne = v.pipe(v.number(), v.integer(), v.minValue(1))

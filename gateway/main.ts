@@ -9,12 +9,12 @@ import { errorFields } from '#node/log.ts'
 import { addCounter, addGauge } from '#node/metrics.ts'
 import { DRAIN_MS, runRole } from '#node/role.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
-import { SEALED_SERVER_LIMITS } from '#node/sealing/openHttpRequest.ts'
 import { ReplayMemory } from '#node/sealing/replayMemory.ts'
 import { createSealedServer } from '#node/sealing/sealedServer.ts'
 import { SERVER_LIMITS, startServer } from '#node/server.ts'
 import { serializePriceList } from '#protocol/prices.ts'
 import { GatewayConfigSchema } from './config.ts'
+import { sealedLimits } from './limits.ts'
 import { openModels } from './models.ts'
 import { openPayments } from './openPayments.ts'
 import { createReceiptIssuer } from './receiptIssuer.ts'
@@ -72,12 +72,7 @@ await runRole('gateway', GatewayConfigSchema, async (configured, log, metrics) =
       entriesPerKeyMax: limits.replaysMax,
     }),
     handle: target.handle,
-    limits: {
-      ...SEALED_SERVER_LIMITS,
-      contentBytesMax: limits.requestBytesMax,
-      // Chunk lengths and tags add less than a hundredth; padding up to the next class less than a tenth.
-      messageBytesMax: Math.ceil(limits.requestBytesMax * 1.2) + 65_536,
-    },
+    limits: sealedLimits(limits),
     shapeOf: target.shapeOf,
     onRefused(code) {
       countRefused(code)

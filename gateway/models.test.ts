@@ -133,7 +133,19 @@ describe('openModels', () => {
 
 describe('the limits', () => {
   it('have their defaults where nothing is named', () => {
-    expect(parseShape(GatewayLimitsSchema, {}, 'limits')).toEqual(GATEWAY_LIMITS)
+    expect(parseShape(GatewayLimitsSchema, {}, 'limits')).toEqual({
+      completionTokensMax: 131_072,
+      choicesMax: 128,
+      inputsMax: 2_048,
+      answersMax: 256,
+      answerSecondsMax: 600,
+      answerBytesMax: 16_777_216,
+      readerTimeoutSeconds: 30,
+      requestBytesMax: 16_777_216,
+      leavesKeptMax: 1_000_000,
+      replaysMax: 1_000_000,
+      dateWindowSeconds: 300,
+    })
     expect(parseShape(GatewayLimitsSchema, { choicesMax: 2 }, 'limits')).toEqual({ ...GATEWAY_LIMITS, choicesMax: 2 })
   })
 

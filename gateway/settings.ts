@@ -14,7 +14,7 @@ import type { GatewayConfig } from './config.ts'
 export type GatewaySettings = Partial<Pick<GatewayConfig, 'prices' | 'tick'>> & { readonly operator?: Hex }
 
 /** The longest document that is read, in UTF-16 code units; `init` of the image cuts at as many bytes. */
-export const SETTINGS_LENGTH_MAX = 65_536
+const SETTINGS_LENGTH_MAX = 65_536
 
 /** Parses a host's document. Throws `AppError` (`BAD_CONFIG`) with a sentence: not JSON, too long, another setting, a value that is none. */
 export function parseSettings(text: string): GatewaySettings {

@@ -276,6 +276,26 @@ describe('the reader of cells', () => {
     expect(produced).toBe(before)
   })
 
+  test.each([
+    [262_144, true],
+    [262_145, false],
+  ])('lets the source go on behind %i bytes that wait: %s', async (bytes, isAsked) => {
+    const taken = Promise.withResolvers<void>()
+    let isAskedForMore = false
+    async function* ahead(): AsyncGenerator<Uint8Array> {
+      yield event(CELL)
+      await taken.promise
+      yield event(bytes)
+      isAskedForMore = true
+    }
+    const cells = shapeEvents(ahead(), 'balanced')[Symbol.asyncIterator]()
+    await cells.next()
+    taken.resolve()
+    await sleep(1)
+    expect(isAskedForMore).toBe(isAsked)
+    await cells.return?.()
+  })
+
   test('holds the source back by being slow', async () => {
     let produced = 0
     async function* endless(): AsyncGenerator<Uint8Array> {

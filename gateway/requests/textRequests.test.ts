@@ -42,6 +42,13 @@ describe('parseCompletionRequest', () => {
     expect(() => completion({ [param]: value })).toThrow(refused(param))
   })
 
+  it('has 128 choices at most unless told otherwise, those of all its prompts', () => {
+    expect(completion({ n: 128 }).choices).toBe(128)
+    expect(() => completion({ n: 129 })).toThrow(refused('n'))
+    expect(completion({ prompt: Array(64).fill('x'), n: 2 }).choices).toBe(128)
+    expect(() => completion({ prompt: Array(43).fill('x'), n: 3 })).toThrow(refused('n'))
+  })
+
   it('refuses fewer candidates than choices, and several of them in a stream', () => {
     expect(() => completion({ n: 3, best_of: 2 })).toThrow(refused('best_of'))
     expect(() => completion({ best_of: 2, stream: true })).toThrow(refused('best_of'))
@@ -104,6 +111,11 @@ describe('parseEmbeddingsRequest', () => {
       encoding: 'base64',
       dimensions: 65_536,
     })
+  })
+
+  it('has 2,048 inputs at most unless told otherwise', () => {
+    expect(embeddings({ input: Array(2_048).fill('x') }).inputs).toHaveLength(2_048)
+    expect(() => embeddings({ input: Array(2_049).fill('x') })).toThrow(refused('input'))
   })
 
   it.each([

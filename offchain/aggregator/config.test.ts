@@ -1,6 +1,6 @@
 import * as v from 'valibot'
 import { expect, test } from 'vitest'
-import { AGGREGATOR_LIMITS, AggregatorConfigSchema, SETTLE_POLICY } from './config.ts'
+import { AggregatorConfigSchema, SETTLE_POLICY } from './config.ts'
 
 const minimal = {
   listen: { host: '127.0.0.1', port: 8080 },
@@ -13,7 +13,8 @@ const minimal = {
 test('fills in policy and limits', () => {
   const config = v.parse(AggregatorConfigSchema, minimal)
   expect(config.settle).toEqual(SETTLE_POLICY)
-  expect(config.limits).toEqual(AGGREGATOR_LIMITS)
+  // Of the body: 1,048,576 leaves in base64, and 4,096 characters for all else.
+  expect(config.limits).toEqual({ bodyBytesMax: 44_743_340, openBytesMax: 67_108_864, cachedLeavesMax: 524_288 })
   expect(config.deployment.fromBlock).toBe(0n)
 })
 

@@ -60,6 +60,17 @@ test.each([
   expect(await createPriceSource({ url, pointer: '/price', refreshSeconds: 60 }, log, () => 0)()).toBeUndefined()
 })
 
+test('a document with a price has 65,536 bytes and not one more', async () => {
+  let body = ''
+  const url = await serve(() => ({ body }))
+  const price = (bytes: number) => {
+    body = '{"price":5}'.padEnd(bytes)
+    return createPriceSource({ url, pointer: '/price', refreshSeconds: 60 }, log, () => 0)()
+  }
+  expect(await price(65_536)).toBe(5_000_000n)
+  expect(await price(65_537)).toBeUndefined()
+})
+
 test('pointers are those of RFC 6901', () => {
   const document = { 'a/b': [{ 'm~n': 8 }], '': 1 }
   expect(resolvePointer(document, '/a~1b/0/m~0n')).toBe(8)

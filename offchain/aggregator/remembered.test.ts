@@ -35,3 +35,18 @@ it('does not ask more often than every two seconds, however often it is doubted'
   for (world.now = 0; world.now < 10_000; world.now += 100) await doubt()
   expect(world.reads).toBe(5)
 })
+
+it('remembers 10,000 answers, and forgets the oldest for one more', async () => {
+  let reads = 0
+  const ask = remember(
+    async () => ++reads,
+    () => true,
+    () => 0,
+  )
+  const key = (i: number): Hex => `0x${i.toString(16)}`
+  for (let i = 0; i < 10_000; i++) await ask(key(i))
+  expect(await ask(key(0))).toBe(1)
+  await ask(key(10_000))
+  expect(await ask(key(1))).toBe(2)
+  expect(await ask(key(0))).toBe(10_002)
+})

@@ -92,7 +92,7 @@ export type Step = { readonly state: TransactionState; readonly effect?: Effect 
 export type StepPolicy = { readonly resubmitMs: number }
 
 /** One endpoint that lags may not see our own receipt yet: the nonce counts as taken only after this many looks. */
-export const FOREIGN_SIGHTINGS_MAX = 3
+const FOREIGN_SIGHTINGS_MAX = 3
 /** Nodes take a replacement only for at least 10 % more; this is 12.5 %. */
 const BUMP_DIVISOR = 8n
 /** Fees are raised up to this multiple of what the node suggests; from there on the same bytes are broadcast again. */

@@ -1,10 +1,11 @@
 /** What can be brought home, from what the chain says. Sending it is in test/e2e/operators.test.ts. @module */
-import { decodeFunctionData } from 'viem'
+import { decodeFunctionData, type PublicClient } from 'viem'
 import { describe, expect, it } from 'vitest'
 import type { Hex } from '#protocol/bytes.ts'
 import { type EnclaveEarnings, idleUnits, type OperatorEarnings } from './earnings.ts'
 import { enclaveRegistryAbi, receiptSettlementAbi } from './generated/abis.ts'
-import { planPayouts } from './payouts.ts'
+import { payOut, planPayouts } from './payouts.ts'
+import type { ChainSigner } from './vaultSigner.ts'
 
 const CONTRACTS = { registry: `0x${'a1'.repeat(20)}`, settlement: `0x${'5e'.repeat(20)}` } as const
 const NOW = 1_000_000
@@ -80,4 +81,34 @@ describe('planPayouts', () => {
     expect(plan([])).toEqual([])
     expect(plan([], { isSettler: true })).toEqual([['thaw-settler', 7n, 'thawSettler']])
   })
+})
+
+it('sends in three rounds at most, though there is always more', async () => {
+  const operator: Hex = `0x${'0b'.repeat(20)}`
+  const says: Record<string, unknown> = {
+    bondOf: { deposited: 0n, locked: 0n },
+    GATEWAY_BOND: 100n,
+    ISSUER_BOND: 1_000n,
+    BOND_PERIOD: 1,
+    settlerEarned: 7n,
+    settlerPayoutOf: NOTHING,
+  }
+  const client = {
+    getBlock: async () => ({ number: 1n, timestamp: BigInt(NOW) }),
+    getBlockNumber: async () => 1n,
+    getLogs: async () => [],
+    readContract: async ({ functionName }: { functionName: string }) => says[functionName],
+    call: async () => ({}),
+    waitForTransactionReceipt: async () => ({ status: 'success' }),
+  } as unknown as PublicClient
+  const signer: ChainSigner = {
+    address: operator,
+    signTypedData: async () => '0x',
+    sendTransaction: async () => '0x01',
+  }
+  const done: string[] = []
+  for await (const { kind } of payOut({ ...CONTRACTS, client, fromBlock: 0n }, { operator, signer, unitsMin: 1n })) {
+    done.push(kind)
+  }
+  expect(done).toEqual(['thaw-settler', 'thaw-settler', 'thaw-settler'])
 })

@@ -46,6 +46,13 @@ it('needs no file where the fragment says everything', () => {
   expect(parseConfig(undefined, overrides).deployment.fromBlock).toBe(7n)
 })
 
+it('takes addresses of 2,048 characters and none with one more', () => {
+  const ofLength = (length: number) => 'https://chain.test/'.padEnd(length, 'x')
+  const parse = (rpc: string) => parseConfig(toJson(FILE), new URLSearchParams({ rpc }))
+  expect(parse(ofLength(2_048)).rpcUrl).toBe(ofLength(2_048))
+  expect(() => parse(ofLength(2_049))).toThrow(/rpcUrl/)
+})
+
 it.each([
   ['no file and nothing in the fragment', undefined, {}, /say here where to read from/],
   ['a file that is no JSON', '{', {}, /explorer\.json/],

@@ -3,6 +3,7 @@
 import { AppError } from '#node/appError.ts'
 import { SignerPoolError } from '#node/credits/signerPool.ts'
 import type { InnerResponse } from '#node/sealing/innerResponse.ts'
+import { SEALED_SERVER_LIMITS, type SealedServerLimits } from '#node/sealing/openHttpRequest.ts'
 import { BytesError, decodeUtf8, encodeUtf8, type Hex, toBase64 } from '#protocol/bytes.ts'
 import type { InnerRequest } from '#protocol/sealing/binaryHttp.ts'
 import { CHUNK_BYTES_SEND } from '#protocol/sealing/chunkSealing.ts'
@@ -37,6 +38,16 @@ export type IssuerAppOptions = {
   readonly openMax: number
   /** Told what failed that is no answer. */
   readonly onFault: (error: unknown) => void
+}
+
+/** The longest request is one for keysets: an attestation document and key configurations in base64, some 44 kB at most. */
+const REQUEST_BYTES_MAX = 65_536
+
+/** What the sealed server before this handler takes. */
+export const ISSUER_REQUEST_LIMITS: SealedServerLimits = {
+  ...SEALED_SERVER_LIMITS,
+  contentBytesMax: REQUEST_BYTES_MAX,
+  messageBytesMax: 2 * REQUEST_BYTES_MAX,
 }
 
 const CHANGE_PATH = new RegExp(`^/v1/change/(0x[0-9a-f]{64})/([0-9a-f]{0,${TILE_DIGITS_MAX}})$`)

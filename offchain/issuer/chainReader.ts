@@ -12,6 +12,7 @@ import { type Hex, lowerHex } from '#protocol/bytes.ts'
 import { DEPOSIT_SIZES } from '#protocol/credits/purchase.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
 import { toJson } from '#protocol/wire/json.ts'
+import { ActiveGateways } from './activeGateways.ts'
 import type { ChainReader } from './chain.ts'
 
 export type ChainReaderOptions = {
@@ -35,9 +36,6 @@ const WRITER_EVENTS = [
 /** Of `DepositState`. */
 const STATE_NONE = 0
 const STATE_OPEN = 1
-/** An enclave that was active a moment ago counts as active; captures are cleared only for what the settlement contract accepts. */
-const GATEWAY_TTL_MS = 60_000
-const GATEWAYS_REMEMBERED_MAX = 10_000
 /** Newest blocks may be replaced: exits are read from a few before the last time. */
 const EXIT_OVERLAP_BLOCKS = 64n
 
@@ -60,7 +58,7 @@ function createChainReader(clients: readonly PublicClient[], options: ChainReade
   const { vault, fromBlock } = options
   const now = options.now ?? (() => performance.now())
   const registry = { address: options.registry, abi: enclaveRegistryAbi } as const
-  const active = new Map<Hex, number>()
+  const active = new ActiveGateways(now)
   /** Every naming of a writer in final blocks, oldest first, and the first block that was not read for them. */
   const writers: { readonly keyset: Hex; readonly writer: Hex }[] = []
   let nextWriterBlock = fromBlock
@@ -81,17 +79,14 @@ function createChainReader(clients: readonly PublicClient[], options: ChainReade
       return { state: deposit.state === STATE_OPEN ? 'open' : 'closed', units }
     },
     async isActiveGateway(enclave) {
-      const until = active.get(enclave)
-      if (until !== undefined && until > now()) return true
+      if (active.has(enclave)) return true
       const [state, role] = await agreed(clients, (client, blockNumber) =>
         client.readContract({ ...registry, functionName: 'standingOf', args: [getAddress(enclave)], blockNumber }),
       )
-      active.delete(enclave)
-      if (ENCLAVE_STATES[state] !== 'active' || role !== ENCLAVE_ROLE.gateway) return false
-      active.set(enclave, now() + GATEWAY_TTL_MS)
-      const [oldest] = active.keys()
-      if (active.size > GATEWAYS_REMEMBERED_MAX && oldest !== undefined) active.delete(oldest)
-      return true
+      const isActive = ENCLAVE_STATES[state] === 'active' && role === ENCLAVE_ROLE.gateway
+      if (isActive) active.note(enclave)
+      else active.forget(enclave)
+      return isActive
     },
     async activeIssuer(enclave) {
       const args = [getAddress(enclave)] as const

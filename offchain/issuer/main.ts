@@ -11,14 +11,13 @@ import { errorFields } from '#node/log.ts'
 import { addCounter, addGauge } from '#node/metrics.ts'
 import { DRAIN_MS, runRole } from '#node/role.ts'
 import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
-import { SEALED_SERVER_LIMITS } from '#node/sealing/openHttpRequest.ts'
 import { ReplayMemory } from '#node/sealing/replayMemory.ts'
 import { createSealedServer } from '#node/sealing/sealedServer.ts'
 import { SERVER_LIMITS, startServer } from '#node/server.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { signKeysetOffer } from '#protocol/credits/keysetOffer.ts'
 import { addKeysetRoutes } from './agentRoutes.ts'
-import { createIssuerApp } from './app.ts'
+import { createIssuerApp, ISSUER_REQUEST_LIMITS } from './app.ts'
 import { openChainClock } from './chainClock.ts'
 import { connectChain } from './chainReader.ts'
 import { addClearingRoutes, ClearingBook } from './clearing.ts'
@@ -37,8 +36,6 @@ import type { IssuerKeyset, IssuerPorts } from './ports.ts'
 import { createIssuerStore } from './postgresStore.ts'
 import { connectWitness } from './witness.ts'
 
-/** The longest request is an issue of 64 outputs, some 7 kB. */
-const REQUEST_BYTES_MAX = 65_536
 const EXITS_POLL_MS = 4_000
 const TIME_POLL_MS = 4_000
 const SWEEP_MS = 1_000
@@ -146,7 +143,7 @@ await runRole('issuer', IssuerConfigSchema, async (config, log, metrics) => {
       entriesPerKeyMax: limits.replaysMax,
     }),
     handle: createIssuerApp({ ports, store, handover, openMax: limits.openMax, onFault }),
-    limits: { ...SEALED_SERVER_LIMITS, contentBytesMax: REQUEST_BYTES_MAX, messageBytesMax: 2 * REQUEST_BYTES_MAX },
+    limits: ISSUER_REQUEST_LIMITS,
     onRefused(code) {
       countRefused(code)
       log.warn('request refused', { code })

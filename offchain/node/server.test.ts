@@ -6,7 +6,7 @@ import { Hono } from 'hono'
 import { expect, test } from 'vitest'
 import { AppError } from './appError.ts'
 import { createLogger, errorFields } from './log.ts'
-import { addHealth, startServer } from './server.ts'
+import { addHealth, SERVER_LIMITS, startServer } from './server.ts'
 
 const LOCAL = { host: '127.0.0.1', port: 0 }
 
@@ -112,6 +112,19 @@ test('ends connections that take longer over a request than they may', async () 
   for (const said of [silent, head, body]) expect(said).toMatch(/^HTTP\/1\.1 408 /)
   expect(done).toMatch(/^HTTP\/1\.1 200 /)
   expect(done.endsWith('fast')).toBe(true)
+  await server.close(1_000)
+})
+
+test('has 10,000 connections at once unless told otherwise, and closes those above its bound unread', async () => {
+  expect(SERVER_LIMITS.connectionsMax).toBe(10_000)
+  const server = await startServer(slowApp().app, LOCAL, { ...SERVER_LIMITS, connectionsMax: 2 })
+  const { port } = new URL(server.url)
+  const sockets = [1, 2, 3].map(() => connect(Number(port), LOCAL.host))
+  const [first, second, third] = sockets
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+  if (third !== undefined) await once(third, 'close')
+  expect([first?.closed, second?.closed, third?.bytesRead]).toEqual([false, false, 0])
+  for (const socket of sockets) socket.destroy()
   await server.close(1_000)
 })
 

@@ -14,6 +14,15 @@ function parse(more: Record<string, unknown>): ReturnType<typeof parseJson<unkno
 
 test('has a default for every limit, and takes any of them alone', () => {
   expect(parse({})).toEqual({ ...MINIMAL, limits: RELAY_LIMITS })
+  expect(RELAY_LIMITS).toMatchObject({
+    requestBytesMax: 33_554_432,
+    openRequestsMax: 4_000,
+    openRequestsPerGatewayMax: 2_000,
+    openRequestsPerAddressMax: 200,
+    requestsPerMinute: 1_200,
+    addressesMax: 100_000,
+    connectionsMax: 10_000,
+  })
   for (const name of Object.keys(RELAY_LIMITS)) {
     // Heads must be there before bodies.
     const value = name === 'headersTimeoutMs' ? 7 : 20_001

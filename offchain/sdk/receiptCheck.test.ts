@@ -16,12 +16,22 @@ import {
   type Tamper,
 } from '../../test/support/exchangeStage.ts'
 import { STAGE_BINDING, sayHello } from '../../test/support/gatewayStage.ts'
+import { type CheckedExchange, ReceiptCheck } from './receiptCheck.ts'
 
 let stage: ExchangeStage
 beforeEach(async () => {
   stage = await ExchangeStage.start()
 })
 afterEach(() => stage.close())
+
+test('16,777,216 bytes of an answer are kept to be checked, and not one more', async () => {
+  const { access, gateway } = await stage.network()
+  const exchange = { head: { status: 200, headers: [] } } as unknown as CheckedExchange
+  const check = new ReceiptCheck(access, gateway, undefined, exchange)
+  const whole = new Uint8Array(16_777_216)
+  expect(check.take(whole)).toBe(whole)
+  expect(() => check.take(new Uint8Array(1))).toThrow(expect.objectContaining({ code: 'ANSWER_CUT' }))
+})
 
 describe('a gateway that cheats', () => {
   const CHANGES: readonly (readonly [string, string, (receipt: ReceiptMessage) => unknown])[] = [

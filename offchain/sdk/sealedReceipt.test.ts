@@ -127,6 +127,12 @@ test('waits until the proof is there, and checks it against the chain', async ()
   expect(asked).toEqual([`/v1/proofs/${receipt.leaf}`, `/v1/proofs/${receipt.leaf}`])
 })
 
+test('reads 65,536 bytes of an answer with a proof, and takes one with more for none', async () => {
+  const { url, asked } = await aggregator([200, toJson(settled).padEnd(65_537)], [200, toJson(settled).padEnd(65_536)])
+  expect((await receiptWith(batchRoot, url).settled({ timeoutMs: 10_000 })).settled).toEqual(settled)
+  expect(asked).toHaveLength(2)
+})
+
 test.each([
   ['another root on chain', {}, hashName('other')],
   ['no such batch', {}, ZERO_HASH],

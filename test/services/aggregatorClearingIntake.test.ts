@@ -307,11 +307,14 @@ test.each<[string, SignedClearing, Partial<ClearingPorts>, string]>([
   expect(await database.sql`select 1 from clearings`).toHaveLength(0)
 })
 
-test('a keyset of which too many wait is told to come back', async () => {
+test('4,096 clearings of a keyset wait at most, and the next one is told to come back', async () => {
   await takeAll(clearing({ [A]: 5n }))
   await database.sql`
-    insert into clearings (id, keyset, issued, captured, r, vs)
-    select sha256(i::text::bytea), keyset, issued, captured, r, vs from clearings, generate_series(2, 4096) i`
+    insert into clearings (seq, id, keyset, issued, captured, r, vs)
+    select seq + 10000 + i, sha256(i::text::bytea), keyset, issued, captured, r, vs
+    from clearings, generate_series(2, 4095) i`
+  await takeAll(clearing({ [B]: 1n }))
+  expect(await counts()).toEqual([4_096, 0])
   expect(await take(clearing({ [B]: 5n }))).toMatchObject({ ok: false, code: 'BUSY' })
   await takeAll(clearing({ [A]: 5n }), clearing({ [B]: 5n }, { keyset: OTHER_KEYSET }))
 })

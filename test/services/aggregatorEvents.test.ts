@@ -265,3 +265,15 @@ test('ends its streams when it closes, and opens no more', async () => {
   expect(await reader.block()).toBeUndefined()
   expect((await fetch(`${server.url}/v1/settlements`)).status).toBe(503)
 })
+
+test('4,096 batches that may still be withdrawn are watched at most, the newest', async () => {
+  const watch = createBatchWatch(database.sql)
+  const insert = (from: number, to: number) => database.sql`
+    insert into batches (batch, root, transaction, block, gas_used)
+    select i, sha256(i::text::bytea), sha256(i::text::bytea), i, 1 from generate_series(${from}::int, ${to}::int) i`
+  await insert(1, 4_096)
+  expect((await watch.readSnapshot()).open.size).toBe(4_096)
+  await insert(4_097, 4_097)
+  const { last, open } = await watch.readSnapshot()
+  expect([last, open.size, open.has(1n), open.has(2n)]).toEqual([4_097n, 4_096, false, true])
+})

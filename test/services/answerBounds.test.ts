@@ -9,8 +9,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createChainReads } from '#chain/chainReads.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { enclaveOfKey } from '#protocol/receipt/head.ts'
+import { keyset } from '../../offchain/cli/commands/keyset.ts'
 import { ask } from '../../offchain/cli/doctor/ask.ts'
 import { probeRole } from '../../offchain/cli/statusProbes.ts'
+import { fetchBatch } from '../../offchain/explorer/batch.ts'
 import { fetchPeer } from '../../offchain/issuer/peerDocuments.ts'
 import { connectWitness } from '../../offchain/issuer/witness.ts'
 import { connectGateway } from '../../offchain/operator/peers.ts'
@@ -79,7 +81,7 @@ const ROWS: readonly Row[] = [
     who: 'an operator agent of its enclave',
     bytesMax: 4_194_304,
     text: '{"asset":"none"}',
-    taken: /price/,
+    taken: /price list/,
     refused: 'no answer from',
     act: () => connectGateway(url).prices(),
   },
@@ -99,6 +101,22 @@ const ROWS: readonly Row[] = [
     taken: /^BAD_SHAPE/,
     refused: 'PEER_FAILED',
     act: () => fetchPeer(url, 5_000),
+  },
+  {
+    who: 'the explorer of a batch',
+    bytesMax: 262_144,
+    text: '{}',
+    taken: /^BAD_SHAPE/,
+    refused: 'at most 262144 bytes',
+    act: () => fetchBatch(url, 7n),
+  },
+  {
+    who: 'the keyset command of an issuer',
+    bytesMax: 4_194_304,
+    text: '{}',
+    taken: /^BAD_SHAPE/,
+    refused: 'at most 4194304 bytes',
+    act: () => keyset.run(['export', '--agent', url, '--file', 'never written']),
   },
   {
     who: 'the status command of a role',

@@ -33,6 +33,8 @@ export const keyset: Keyset = {
   spendUntil: 2_100_000_000,
   exitUntil: 2_100_000_000 + EXIT_SECONDS_MIN,
 }
+/** What was signed for each claim key: the same outputs get the same signatures, and signing them takes half a second. */
+const issued = new Map<string, Uint8Array[]>()
 const domain = { chainId: keyset.chainId, vault: keyset.vault, keyset: hashKeyset(keyset) }
 
 export class PlainIssuer implements RestorePorts {
@@ -48,7 +50,13 @@ export class PlainIssuer implements RestorePorts {
 
   async issue(purchase: Purchase): Promise<Uint8Array[]> {
     if (!this.deposits.has(purchase.claimKey)) throw new Error('no deposit')
-    return purchase.outputs.map(({ exponent, blinded }) => encodeG1(signBlinded(blinded, secretKeys[exponent] ?? 0n)))
+    const known = issued.get(purchase.claimKey)
+    if (known !== undefined) return known
+    const signed = purchase.outputs.map(({ exponent, blinded }) =>
+      encodeG1(signBlinded(blinded, secretKeys[exponent] ?? 0n)),
+    )
+    issued.set(purchase.claimKey, signed)
+    return signed
   }
 
   /** Spends the credits. Throws for one that does not verify or was spent. */

@@ -116,8 +116,14 @@ describe('parseGguf', () => {
     expect(codeOf(build({ version: 2 }))).toBe('UNSUPPORTED')
     const quantized = concatBytes(text('x'), u32(1), u64(32), u32(8), u64(0))
     expect(codeOf(build({ infos: [quantized] }))).toBe('UNSUPPORTED')
-    const empty = concatBytes(u32(9), u64(1))
-    expect(codeOf(build({ fields: [field('x', 9, empty, empty, empty, empty)] }))).toBe('UNSUPPORTED')
+  })
+
+  it('reads arrays in arrays, and none in those', () => {
+    const ofOneArray = concatBytes(u32(9), u64(1))
+    const ofOneByte = concatBytes(u32(0), u64(1), Uint8Array.of(7))
+    const nested = build({ fields: [field('x', 9, ofOneArray, ofOneByte)] })
+    expect(parseGguf(nested).fields.get('x')).toEqual([[7]])
+    expect(codeOf(build({ fields: [field('x', 9, ofOneArray, ofOneArray, ofOneByte)] }))).toBe('UNSUPPORTED')
   })
 })
 

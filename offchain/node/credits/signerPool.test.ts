@@ -144,6 +144,24 @@ it('refuses more jobs than may wait', async () => {
   expect(await verify(pool, [credit])).toEqual([true])
 })
 
+it('lets 1,024 jobs wait unless told otherwise, and no more', async () => {
+  // A thread that is ready and never answers: it works on the first.
+  const startThread = () =>
+    new Worker(
+      'require("node:worker_threads").parentPort.postMessage({ kind: "ready" }); setInterval(() => {}, 1_000)',
+      { eval: true },
+    )
+  const pool = await poolOf({ threads: 1, startThread })
+  const outcomes: string[] = []
+  const jobs = Array.from({ length: 1 + 1_024 + 1 }, async (_, i) => {
+    await pool.signBlanks(blanks.slice(0, 1)).catch(({ code }) => outcomes.push(`${i}: ${code}`))
+  })
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(outcomes).toEqual(['1025: OVERLOADED'])
+  await pool.close()
+  await Promise.all(jobs)
+})
+
 it('closes at once: what is not done says so, and no thread is left', async () => {
   const { workers, startThread } = keepThreads()
   const pool = await poolOf({ threads: 2, startThread })

@@ -72,6 +72,15 @@ it('refuses what it has no room to remember; undated requests cannot crowd out d
   expect(memory.admit(key, enc(3), undefined)).toBe('replayed')
 })
 
+it('remembers 500,000 requests of a key unless told otherwise, and no more', () => {
+  memory = new ReplayMemory(() => nowMs)
+  const four = (i: number): Uint8Array => Uint8Array.of(i, i >> 8, i >> 16, i >> 24)
+  const verdicts = new Set<string>()
+  for (let i = 0; i < 500_000; i++) verdicts.add(memory.admit(key, four(i), undefined))
+  expect([...verdicts]).toEqual(['fresh'])
+  expect(memory.admit(key, four(500_000), undefined)).toBe('full')
+})
+
 it('does not admit again what it forgot when the clock is set back', () => {
   expect(memory.admit(key, enc(1), START_MS)).toBe('fresh')
   nowMs += 10 * WINDOW_MS

@@ -25,7 +25,7 @@ import { reduceWide } from './scalar.ts'
 /** The sizes of deposits in units: 1, 10 and 100 OPG. Numbers of `DepositSize` in ICreditDeposits. */
 export const DEPOSIT_SIZES: readonly bigint[] = [1_000_000n, 10_000_000n, 100_000_000n]
 /** Credits of one purchase; each takes its counters from its own range of this many. */
-export const PURCHASE_OUTPUTS_MAX = 64
+const PURCHASE_OUTPUTS_MAX = 64
 
 /** One credit that a purchase asks for. `counter` counts on the purchase path. */
 export type PurchaseOutput = {

@@ -5,7 +5,7 @@ import type { GatewayKey } from '../sealing/exchange.ts'
 import { openRequest, sealRequest } from '../sealing/ohttp.ts'
 import { AEAD_AES_128_GCM, KDF_HKDF_SHA256, KEM_X_WING, KEM_X25519 } from '../sealing/suite.ts'
 import { createWebSuites } from '../sealing/webSuites.ts'
-import { HANDOVER_KEYSETS_MAX, type HandedKeyset, openHandover, sealHandover } from './sealedHandover.ts'
+import { type HandedKeyset, openHandover, sealHandover } from './sealedHandover.ts'
 
 const suites = createWebSuites()
 const LABELS = { request: 'sealpath keyset handover', response: 'sealpath keyset handover answer' }
@@ -56,7 +56,7 @@ describe('a handover', () => {
   })
 
   it.each([
-    ['too many keysets', Array.from({ length: HANDOVER_KEYSETS_MAX + 1 }, (_, i) => makeKeyset(i))],
+    ['too many keysets', Array.from({ length: 65 }, (_, i) => makeKeyset(i))],
     ['a key too few', [{ ...makeKeyset(1), secretKeys: makeKeyset(1).secretKeys.slice(1) }]],
     [
       'a key that is too long',
@@ -78,6 +78,12 @@ describe('a handover', () => {
     await expect(open(concatBytes(plaintext, Uint8Array.of(0)))).rejects.toMatchObject({ code: 'WRONG_LENGTH' })
     await expect(open(new Uint8Array())).rejects.toMatchObject({ code: 'WRONG_VERSION' })
     const changed = (at: number, byte: number) => plaintext.map((old, i) => (i === at ? byte : old))
+    const ofKeysets = (count: number) => {
+      const keysets = Array.from({ length: count }, () => plaintext.subarray(2))
+      return open(concatBytes(Uint8Array.of(1, count), ...keysets))
+    }
+    expect(await ofKeysets(64)).toHaveLength(64)
+    await expect(ofKeysets(65)).rejects.toMatchObject({ code: 'WRONG_LENGTH' })
     await expect(open(changed(0, 2))).rejects.toMatchObject({ code: 'WRONG_VERSION' })
     await expect(open(changed(1, 2))).rejects.toMatchObject({ code: 'WRONG_LENGTH' })
     await expect(open(changed(plaintext.length - 65, 2))).rejects.toMatchObject({ code: 'NOT_CANONICAL' })

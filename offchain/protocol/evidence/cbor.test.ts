@@ -143,6 +143,16 @@ describe('reading maps', () => {
     expect(attempt(fromHex(`0x${hex}`), (cursor) => readCborMap(cursor, () => skipCborItem(cursor)))).toBe(code)
   })
 
+  it('takes 64 keys, and refuses one more', () => {
+    const mapOf = (count: number) => {
+      const pairs = Array.from({ length: count }, (_, key) => Uint8Array.of(0x18, key + 24, 0xf6))
+      return concatBytes(Uint8Array.of(0xb8, count), ...pairs)
+    }
+    const read = (cursor: CborCursor) => readCborMap(cursor, () => skipCborItem(cursor))
+    expect(attempt(mapOf(64), read)).toBe('ok')
+    expect(attempt(mapOf(65), read)).toBe('CBOR_ENTRIES')
+  })
+
   it('gives keys in order and counts them', () => {
     const cursor = openCbor(fromHex('0xbf6161012202ff'))
     const keys: unknown[] = []

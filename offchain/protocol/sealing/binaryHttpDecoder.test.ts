@@ -229,6 +229,27 @@ describe('bounds', () => {
   })
 })
 
+describe('unless told otherwise', () => {
+  it('metadata of 65,536 bytes are taken and not one more', () => {
+    // Framing; a length in front of each of four control strings, of the section, of the name and of the value.
+    const control = concatBytes(Uint8Array.of(0, 4), encodeUtf8('POST'), Uint8Array.of(5), encodeUtf8('https'))
+    const withValue = (bytes: number): Uint8Array => {
+      const line = concatBytes(Uint8Array.of(1, 0x61), encodeVarint(bytes), new Uint8Array(bytes).fill(0x78))
+      return concatBytes(control, Uint8Array.of(0, 1, 0x2f), encodeVarint(line.length), line)
+    }
+    const valueBytes = 65_536 - (1 + 4 + 1 + 5 + 1 + 1 + 1) - 4 - (1 + 1 + 4)
+    expect(decodeRequest(withValue(valueBytes)).headers[0]?.[1]).toHaveLength(valueBytes)
+    expect(codeOf(() => decodeRequest(withValue(valueBytes + 1)))).toBe('METADATA_TOO_LARGE')
+  })
+
+  it('content of 16,777,216 bytes is taken and not one more', () => {
+    const known = Uint8Array.of(1, 0x40, 0xc8, 0)
+    const begun = (bytes: number) => new BinaryHttpDecoder('response').push(concatBytes(known, encodeVarint(bytes)))
+    expect(begun(16_777_216)).toHaveLength(1)
+    expect(codeOf(() => begun(16_777_217))).toBe('CONTENT_TOO_LARGE')
+  })
+})
+
 it('is closed after its end and after a failure', () => {
   const ended = new BinaryHttpDecoder('response')
   ended.push(Uint8Array.of(1, 0x40, 0xc8))

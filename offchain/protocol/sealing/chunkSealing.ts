@@ -12,7 +12,7 @@ import { varintBytes, writeVarint } from './varint.ts'
 export const CHUNK_BYTES_SEND = 4096
 
 /** Chunks of one response: far below the 2^53 to which a number counts exactly. */
-export const RESPONSE_CHUNKS_MAX: number = 2 ** 32
+const RESPONSE_CHUNKS_MAX = 2 ** 32
 
 export const CHUNKED_LABELS: ExchangeLabels = {
   request: 'message/bhttp chunked request',

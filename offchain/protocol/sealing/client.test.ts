@@ -8,6 +8,7 @@ import { RESPONSE_LIMITS, type ResponseEvent, type SealedHttpRequest, sealHttpRe
 import type { GatewayKey } from './exchange.ts'
 import { type OpenedRequest, openRequest } from './ohttp.ts'
 import { KEM_X25519 } from './suite.ts'
+import { encodeVarint } from './varint.ts'
 import { createWebSuites } from './webSuites.ts'
 
 const suites = createWebSuites()
@@ -145,5 +146,33 @@ describe('openResponse', () => {
         code: 'MESSAGE_TOO_LARGE',
       })
     }
+  })
+
+  it('reads chunked responses of 268,435,456 bytes unless told otherwise, and others of 67,108,864', async () => {
+    for (const [chunked, bytes] of [
+      [true, 268_435_456],
+      [false, 67_108_864],
+    ] as const) {
+      const sealed = await sealHttpRequest(suites, key.config, REQUEST, { chunked })
+      // Nonce and final chunk: zeros are no chunk that could open, once all of them may be read.
+      const whole = sealed.openResponse().push(new Uint8Array(bytes))
+      await (chunked
+        ? expect(whole).rejects.toMatchObject({ code: 'CHUNK_TOO_LARGE' })
+        : expect(whole).resolves.toEqual([]))
+      const over = sealed.openResponse().push(new Uint8Array(bytes + 1))
+      await expect(over).rejects.toMatchObject({ code: 'MESSAGE_TOO_LARGE' })
+    }
+  })
+
+  it('takes content of 268,435,456 bytes unless told otherwise', async () => {
+    const sealed = await sealHttpRequest(suites, key.config, REQUEST)
+    const { opener } = await openChunked(sealed)
+    const head = encodeResponseHead({ status: 200, headers: [] })
+    const begin = async (bytes: number): Promise<ResponseEvent[]> => {
+      const sealer = await opener.exchange.createResponseSealer(random)
+      return sealed.openResponse().push(await sealer.chunk(concatBytes(head, encodeVarint(bytes))))
+    }
+    expect(await begin(268_435_456)).toEqual([{ type: 'head', status: 200, headers: [] }])
+    await expect(begin(268_435_457)).rejects.toMatchObject({ code: 'CONTENT_TOO_LARGE' })
   })
 })

@@ -26,7 +26,7 @@ import {
 } from './issuerApi.ts'
 import { parseJson, type Schema, WireError } from './json.ts'
 import { parseSealed } from './paymentField.ts'
-import { SettledLeafSchema } from './receiptFile.ts'
+import { parseReceiptFile, SettledLeafSchema } from './receiptFile.ts'
 import { RelayDirectorySchema } from './relayApi.ts'
 import { IssuedAnswerSchema, SpentCreditsSchema, SpentRequestSchema } from './vaultDutyApi.ts'
 
@@ -164,4 +164,36 @@ it('a page of spent credits holds 16,384 whole ids', () => {
 it('a sealed payment in a header field has at most 8 KiB', () => {
   expect(parseSealed(base64(8_192))).toHaveLength(8_192)
   expect(() => parseSealed(base64(8_193))).toThrow(WireError)
+})
+
+it('a receipt file opens a commitment to 32 MiB at most', () => {
+  const salted = (data: string) => ({ salt: hash, data })
+  const [nothing, receipt] = [salted(''), { version: 1, enclave: address, model: hash, source: 'operator' }]
+  const file = {
+    format: 'sealpath-receipt/1',
+    chainId: 1,
+    registry: address,
+    settlement: address,
+    public: { ...receipt, origin: hash, request: hash, output: hash, nonce: hash, outcome: 'complete' },
+    private: {
+      promptTokens: '1',
+      completionTokens: '2',
+      prices: hash,
+      fee: '3',
+      hour: '4',
+      encapsulated: hash,
+      toolCalls: hash,
+      response: hash,
+    },
+    index: '0',
+    head: { size: '1', root: hash, signature },
+    path: [],
+  }
+  const opened = (data: string) => {
+    const openings = { request: nothing, nonce: nothing, response: nothing, toolCalls: nothing, output: salted(data) }
+    return parseReceiptFile(JSON.stringify({ ...file, openings })).openings?.output.data.length
+  }
+  // 33,554,432 zeros, and one more.
+  expect(opened(`${'A'.repeat(44_739_243)}=`)).toBe(33_554_432)
+  expect(() => opened('A'.repeat(44_739_244))).toThrow(WireError)
 })

@@ -78,3 +78,21 @@ describe('when they do not', () => {
     expect(asked).toHaveLength(1)
   })
 })
+
+it('keeps 64 tiles, and asks for the oldest again after one more', async () => {
+  const asked: string[] = []
+  const tiles = new ChangeTiles(async (prefix) => {
+    asked.push(prefix)
+    if (prefix.length < 2) throw refusal('TILE_TOO_LARGE')
+    return { payments: [] }
+  })
+  const find = (i: number) => tiles.find(`0x${i.toString(16).padStart(2, '0').padEnd(64, '0')}`)
+  for (let i = 0; i < 64; i++) await find(i)
+  await find(0)
+  // One without a digit and one with one did not fit.
+  expect(asked).toHaveLength(2 + 64)
+  await find(64)
+  await find(1)
+  await find(0)
+  expect(asked.slice(2 + 64)).toEqual(['40', '00'])
+})

@@ -13,7 +13,9 @@ import { randomBytes } from './walletKeys.ts'
 const SCRYPT = { N: 2 ** 15, r: 8, p: 1, dkLen: 32 } as const
 const SALT_BYTES = 16
 const NONCE_BYTES = 12
+/** Of the encrypted text, with its tag. */
 const FILE_BYTES_MAX = 67_108_864
+const TAG_BYTES = 16
 
 type EncryptedFile = {
   readonly format: 'sealpath-wallet-file/1'
@@ -31,6 +33,7 @@ const EncryptedFileSchema: Schema<EncryptedFile> = v.object({
 
 /** Encrypts and decrypts under one passphrase; the key is derived once. */
 export type WalletCipher = {
+  /** Throws `WalletFileError` for a text that could not be read again. */
   encrypt(text: string): Promise<string>
   /** Throws `WalletFileError` for a wrong passphrase or a file that was changed, and for one that this cipher was not opened for. */
   decrypt(file: string): Promise<string>
@@ -38,7 +41,7 @@ export type WalletCipher = {
 
 export class WalletFileError extends Error {
   override readonly name = 'WalletFileError'
-  readonly code: 'WRONG_PASSPHRASE' | 'OTHER_FILE'
+  readonly code: 'WRONG_PASSPHRASE' | 'OTHER_FILE' | 'TOO_LARGE'
   constructor(code: WalletFileError['code'], message: string, options?: ErrorOptions) {
     super(message, options)
     this.code = code
@@ -52,8 +55,15 @@ export async function openWalletCipher(passphrase: string, file?: string): Promi
   const key = await crypto.subtle.importKey('raw', new Uint8Array(raw), 'AES-GCM', false, ['encrypt', 'decrypt'])
   return {
     async encrypt(text) {
+      const bytes = new Uint8Array(encodeUtf8(text))
+      if (bytes.length + TAG_BYTES > FILE_BYTES_MAX) {
+        throw new WalletFileError(
+          'TOO_LARGE',
+          `a wallet file holds at most ${FILE_BYTES_MAX} bytes, got ${bytes.length}`,
+        )
+      }
       const nonce = randomBytes(NONCE_BYTES)
-      const sealed = await crypto.subtle.encrypt({ name: 'AES-GCM', iv: nonce }, key, new Uint8Array(encodeUtf8(text)))
+      const sealed = await crypto.subtle.encrypt({ name: 'AES-GCM', iv: nonce }, key, bytes)
       const encrypted = { salt: toBase64(salt), nonce: toBase64(nonce), text: toBase64(new Uint8Array(sealed)) }
       return toJson({ format: 'sealpath-wallet-file/1', ...encrypted })
     },
