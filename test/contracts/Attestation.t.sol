@@ -10,7 +10,7 @@ import {Sha384Call} from "../../contracts/attestation/sha384/Sha384Call.sol";
 import {IEvidenceVerifier} from "../../contracts/interfaces/IEvidenceVerifier.sol";
 import {AttestationStage} from "./utils/AttestationStage.sol";
 import {DeployedNitroVerifier} from "./utils/Deployed.sol";
-import {vm} from "./utils/Vm.sol";
+import {Vm, vm} from "./utils/Vm.sol";
 
 /// The errors of the attestation contracts, each alone, and the acceptance that each of them spoils. What the verifier accepts and refuses in
 /// detail: test/integration/nitro*.test.ts.
@@ -26,6 +26,21 @@ contract AttestationTest is AttestationStage {
         assertTrue(result.development, "development");
         IEvidenceVerifier.AttestationResult memory again = nitro.verify(document, _warmHints());
         assertEq(abi.encode(again), abi.encode(result), "the same under cached CA certificates");
+    }
+
+    function test_verify_TellsWhatItCaches() public {
+        vm.recordLogs();
+        IEvidenceVerifier.AttestationResult memory result = nitro.verify(document, hints);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        assertEq(logs.length, 3, "one for each CA certificate");
+        for (uint256 i = 0; i < logs.length; i++) {
+            assertEq(logs[i].topics[0], keccak256("AuthorityCached(bytes32,bytes32,uint40)"), "event");
+            assertTrue(nitro.isCached(logs[i].topics[1]), "by its id");
+            assertEq(logs[i].topics[2], result.certificates[i], "and what revokes it");
+        }
+        vm.recordLogs();
+        nitro.verify(document, _warmHints());
+        assertEq(vm.getRecordedLogs().length, 0, "no more the second time");
     }
 
     function test_verify_RevertsWhen_DocumentIsCut() public {

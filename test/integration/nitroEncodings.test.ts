@@ -128,6 +128,7 @@ describe('a document with', () => {
     ['an empty public_key and a nonce', { fields: { public_key: bytes(0), nonce: bytes(64) } }],
     ['a nonce of 1,024 bytes', { fields: { nonce: bytes(1_024) } }],
     ['a map of definite length', { isDefinite: true }],
+    ['a number of three bytes at its very end', { isDefinite: true, fields: { counter: encodeCborUint(1_000) } }],
     ['a key that nobody knows', { fields: { nitrotpm_pcrs: encodeCborArray([encodeCborUint(1), CBOR_NULL]) } }],
     ['a key identifier in the unprotected header', { unprotected: [[encodeCborUint(4), bytes(8)]] }],
     [

@@ -72,4 +72,5 @@ interface DeployedNitroVerifier is IEvidenceVerifier {
     }
 
     function revoke(bytes32 revocationId) external;
+    function isCached(bytes32 id) external view returns (bool);
 }
