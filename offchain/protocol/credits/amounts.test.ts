@@ -136,6 +136,11 @@ describe('a choice of credits', () => {
     expect(chooseCredits([9, 3, 1], 5n)).toEqual({ ok: true, indices: [0, 1, 2], total: 522n })
   })
 
+  it('takes the first of equal ones', () => {
+    expect(coverUnits([5, 5, 6, 5], 32n)).toEqual([0])
+    expect(coverUnits([5, 5, 6, 5], 96n)).toEqual([2, 0])
+  })
+
   it('without a bound on slots is the smallest excess that a search finds', () => {
     fc.assert(
       fc.property(wallets, fees, (wallet, units) => {
