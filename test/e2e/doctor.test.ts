@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createDevelopmentAttester } from '#node/attesters/development.ts'
 import { createAgentApp } from '#node/enclave/agentApp.ts'
 import { bootEnclave } from '#node/enclave/enclave.ts'
@@ -22,6 +22,7 @@ import { makeCertificate, saveCertificate } from '../support/certificates.ts'
 import { freePort } from '../support/freePort.ts'
 import { SILENT } from '../support/postgres.ts'
 import { startRpcProxy } from '../support/rpcProxy.ts'
+import { runCommand } from '../support/runCommand.ts'
 
 const PORT = 22_945
 const HOST = '127.0.0.1'
@@ -54,17 +55,8 @@ function configOf(role: (typeof ROLES)[number]): Config {
 async function run(config: Config, ...more: readonly string[]): Promise<{ code: number; findings: Finding[] }> {
   const file = join(folder, 'config.json')
   writeFileSync(file, JSON.stringify(config))
-  let output = ''
-  const spy = vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    output += String(text)
-    return true
-  })
-  try {
-    const code = await doctor.run(['--config', file, '--json', ...more])
-    return { code, findings: JSON.parse(output) as Finding[] }
-  } finally {
-    spy.mockRestore()
-  }
+  const { code, said } = await runCommand(doctor, ['--config', file, '--json', ...more])
+  return { code, findings: JSON.parse(said) as Finding[] }
 }
 
 /** The lines that are not ok. */

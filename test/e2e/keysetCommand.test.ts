@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { creditVaultAbi } from '#chain/generated/abis.ts'
 import { type Hex, joinBytes, toBase64 } from '#protocol/bytes.ts'
 import { signKeysetOffer } from '#protocol/credits/keysetOffer.ts'
@@ -12,13 +12,13 @@ import { toJson } from '#protocol/wire/json.ts'
 import { keyset } from '../../offchain/cli/commands/keyset.ts'
 import { deployLocal, type LocalChain, registerTestEnclave } from '../support/chain.ts'
 import { makeTestKeyset, type TestKeyset } from '../support/credits.ts'
+import { runCommand } from '../support/runCommand.ts'
 
 const ISSUER_KEY = new Uint8Array(32).fill(0x71)
 const folder = mkdtempSync(join(tmpdir(), 'sealpath-keyset-'))
 let chain: LocalChain
 let issuer: Hex
 let made: TestKeyset
-let said = ''
 
 beforeAll(async () => {
   chain = await deployLocal({ node: 'anvil' })
@@ -30,15 +30,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await chain?.close()
   rmSync(folder, { recursive: true, force: true })
-})
-beforeEach(() => {
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    said += text
-    return true
-  })
-})
-afterEach(() => {
-  vi.restoreAllMocks()
 })
 
 /** What an issuer's host would hand over, signed by `privateKey` for `writer`. */
@@ -59,9 +50,10 @@ function fileOf(writer: Hex, privateKey: Uint8Array) {
 async function run(action: 'propose' | 'execute', file: unknown): Promise<string> {
   const path = join(folder, 'keyset.json')
   writeFileSync(path, toJson(file))
-  said = ''
   const at = ['--deployment', join(folder, 'deployment.json'), '--rpc', chain.rpcUrl]
-  expect(await keyset.run([action, '--file', path, ...at, '--key-file', join(folder, 'owner.key')])).toBe(0)
+  const args = [action, '--file', path, ...at, '--key-file', join(folder, 'owner.key')]
+  const { code, said } = await runCommand(keyset, args)
+  expect(code).toBe(0)
   return said
 }
 

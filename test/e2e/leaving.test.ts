@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createLogger } from '#node/log.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { toJson } from '#protocol/wire/json.ts'
@@ -11,13 +11,13 @@ import { earnings } from '../../offchain/cli/commands/earnings.ts'
 import { Payouts } from '../../offchain/operator/payouts.ts'
 import { waitFor } from '../../scripts/local/processes.ts'
 import { deployLocal, type LocalChain, registerTestEnclave } from '../support/chain.ts'
+import { runCommand } from '../support/runCommand.ts'
 
 const FOURTEEN_DAYS = 14 * 86_400
 const folder = mkdtempSync(join(tmpdir(), 'sealpath-leaving-'))
 let chain: LocalChain
 let first: Hex
 let second: Hex
-let said = ''
 
 beforeAll(async () => {
   chain = await deployLocal({ node: 'anvil' })
@@ -30,15 +30,6 @@ afterAll(async () => {
   await chain?.close()
   rmSync(folder, { recursive: true, force: true })
 })
-beforeEach(() => {
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    said += text
-    return true
-  })
-})
-afterEach(() => {
-  vi.restoreAllMocks()
-})
 
 /** What a command says as the holder of a key; throws what it throws. */
 async function run(
@@ -46,9 +37,9 @@ async function run(
   args: readonly string[],
   who: 'operator' | 'settler' = 'operator',
 ): Promise<string> {
-  said = ''
   const at = ['--deployment', join(folder, 'deployment.json'), '--rpc', chain.rpcUrl]
-  expect(await command.run([...args, ...at, '--key-file', join(folder, `${who}.key`)])).toBe(0)
+  const { code, said } = await runCommand(command, [...args, ...at, '--key-file', join(folder, `${who}.key`)])
+  expect(code).toBe(0)
   return said
 }
 

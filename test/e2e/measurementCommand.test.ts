@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readLiveEnclaves } from '#chain/registry.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
@@ -10,13 +10,13 @@ import { toJson } from '#protocol/wire/json.ts'
 import { deploy } from '../../offchain/cli/commands/deploy.ts'
 import { measurement } from '../../offchain/cli/commands/measurement.ts'
 import { deployLocal, type LocalChain, registerTestEnclave, TEST_MEASUREMENT } from '../support/chain.ts'
+import { runCommand } from '../support/runCommand.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'sealpath-measurement-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('sealpath measurement', () => {
   let chain: LocalChain
-  let said = ''
 
   beforeAll(async () => {
     chain = await deployLocal({ node: 'anvil' })
@@ -24,24 +24,14 @@ describe('sealpath measurement', () => {
     writeFileSync(join(folder, 'deployer.key'), chain.keyOf('deployer'))
   })
   afterAll(() => chain.close())
-  beforeEach(() => {
-    said = ''
-    vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-      said += text
-      return true
-    })
-  })
-  afterEach(() => {
-    vi.restoreAllMocks()
-  })
 
   const at = () => ['--deployment', join(folder, 'local.json'), '--rpc', chain.rpcUrl]
   const subject = ['--role', 'gateway', '--measurement', TEST_MEASUREMENT]
   const sent = ['--key-file', join(folder, 'deployer.key')]
   /** What it says; throws what it throws. */
   const say = async (action: string, ...args: string[]): Promise<string> => {
-    said = ''
-    expect(await measurement.run([action, ...args, ...at()])).toBe(0)
+    const { code, said } = await runCommand(measurement, [action, ...args, ...at()])
+    expect(code).toBe(0)
     return said
   }
   const live = () => readLiveEnclaves(chain.client, chain.addresses.registry, ENCLAVE_ROLE.gateway)
