@@ -217,6 +217,11 @@ describe('an answer', () => {
     for (const signature of wrong) {
       expect(verifyChange(paid, swapped(signature), keyset, random)).toEqual({ ok: false, code: 'BAD_SIGNATURE' })
     }
+    // Without random numbers nothing is known of it.
+    const broken = () => {
+      throw new Error('no random numbers')
+    }
+    expect(() => verifyChange(paid, change, keyset, broken)).toThrow('no random numbers')
   })
 
   it('is refused at every other length and under another version', () => {
