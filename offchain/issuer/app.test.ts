@@ -5,6 +5,7 @@ import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
 import { ReplayMemory } from '#node/sealing/replayMemory.ts'
 import { createSealedServer } from '#node/sealing/sealedServer.ts'
 import { sealHttpRequest } from '#protocol/sealing/client.ts'
+import { requestSizeClass } from '#protocol/sealing/padding.ts'
 import { KEM_X25519 } from '#protocol/sealing/suite.ts'
 import { ISSUER_REQUEST_LIMITS } from './app.ts'
 
@@ -34,19 +35,22 @@ async function outcome(body: Uint8Array<ArrayBuffer>, contentType: string): Prom
   return [status, ...outcomes]
 }
 
-it.each([true, false])('takes content of 65,536 bytes and not one more, chunked: %s', async (chunked) => {
-  const ask = async (bodyBytes: number): Promise<(number | string)[]> => {
-    const body = new Uint8Array(bodyBytes)
-    const inner = { method: 'POST', scheme: 'https', authority: 'issuer', path: '/v1/issue', headers: [], body }
-    const sealed = await sealHttpRequest(suites, key.config, inner, { chunked, padTo: (bytes) => bytes })
-    return outcome(sealed.body, sealed.contentType)
-  }
-  expect(await ask(65_536)).toEqual([200, '65536 bytes handled'])
-  expect(await ask(65_537)).toEqual([400, 'CONTENT_TOO_LARGE'])
-})
+it.each([true, false])(
+  'takes content of 65,536 bytes in its padding and not one more, chunked: %s',
+  async (chunked) => {
+    const ask = async (bodyBytes: number): Promise<(number | string)[]> => {
+      const body = new Uint8Array(bodyBytes)
+      const inner = { method: 'POST', scheme: 'https', authority: 'issuer', path: '/v1/issue', headers: [], body }
+      const sealed = await sealHttpRequest(suites, key.config, inner, { chunked, padTo: requestSizeClass })
+      return outcome(sealed.body, sealed.contentType)
+    }
+    expect(await ask(65_536)).toEqual([200, '65536 bytes handled'])
+    expect(await ask(65_537)).toEqual([400, 'CONTENT_TOO_LARGE'])
+  },
+)
 
-it('reads messages of 131,072 bytes and not one more', async () => {
+it('reads messages of 135,168 bytes and not one more', async () => {
   // Zeros name a key that nobody has, once all of them were read.
-  expect(await outcome(new Uint8Array(131_072), 'message/ohttp-req')).toEqual([400, 'UNKNOWN_KEY'])
-  expect(await outcome(new Uint8Array(131_073), 'message/ohttp-req')).toEqual([413, 'MESSAGE_TOO_LARGE'])
+  expect(await outcome(new Uint8Array(135_168), 'message/ohttp-req')).toEqual([400, 'UNKNOWN_KEY'])
+  expect(await outcome(new Uint8Array(135_169), 'message/ohttp-req')).toEqual([413, 'MESSAGE_TOO_LARGE'])
 })

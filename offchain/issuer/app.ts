@@ -47,7 +47,8 @@ const REQUEST_BYTES_MAX = 65_536
 export const ISSUER_REQUEST_LIMITS: SealedServerLimits = {
   ...SEALED_SERVER_LIMITS,
   contentBytesMax: REQUEST_BYTES_MAX,
-  messageBytesMax: 2 * REQUEST_BYTES_MAX,
+  // Padded up to the next class, which is at most twice as long, with the lengths and tags of its chunks.
+  messageBytesMax: 2 * REQUEST_BYTES_MAX + 4_096,
 }
 
 const CHANGE_PATH = new RegExp(`^/v1/change/(0x[0-9a-f]{64})/([0-9a-f]{0,${TILE_DIGITS_MAX}})$`)
