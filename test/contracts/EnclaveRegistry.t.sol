@@ -424,6 +424,8 @@ contract EnclaveRegistryTest is Stage {
         );
         vm.prank(STRANGER);
         registry.retire(enclave);
+        vm.expectEmit(address(registry));
+        emit IEnclaveRegistry.EnclaveRetired(enclave, uint40(START));
         vm.prank(OPERATOR);
         registry.retire(enclave);
         _assertState(enclave, EnclaveState.Retired);
