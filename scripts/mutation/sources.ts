@@ -38,7 +38,7 @@ export const CONTRACTS: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** What is asked about evidence besides: the contracts against their twins in TypeScript. */
-export const EVIDENCE_TESTS = ['nitroParser', 'nitroPaths', 'nitroEncodings'] as const
+export const EVIDENCE_TESTS = ['nitroParser', 'nitroPaths', 'nitroEncodings', 'nitroFindings'] as const
 export const EVIDENCE_PATH = 'contracts/attestation/nitro/'
 
 /** Gas, which differs as mutants are compiled in fewer steps; and long runs of invariants, which would take minutes for each survivor. */
