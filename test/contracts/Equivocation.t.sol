@@ -243,6 +243,21 @@ contract EquivocationTest is Stage {
         }
     }
 
+    /// A log that is said to be larger than any can be: its whole left half is no node, and the half of that is.
+    function test_reportFork_RefusesLevelsThatNoLogHas() public {
+        uint64 size = 1 << 63;
+        SignedHead memory a = _logHead(0, size, ROOT);
+        SignedHead memory b = _logHead(0, 2, OTHER_ROOT);
+        bytes32[2] memory nodes = [ROOT, OTHER_ROOT];
+        bytes32[][2] memory paths;
+        vm.expectRevert(
+            abi.encodeWithSelector(IReceiptSettlement.SettlementNodeIncomplete.selector, size, uint8(63), uint64(0))
+        );
+        settlement.reportFork(a, b, 63, 0, nodes, paths);
+        vm.expectPartialRevert(IReceiptSettlement.SettlementPathMismatch.selector);
+        settlement.reportFork(a, b, 62, 0, nodes, paths);
+    }
+
     function test_reportFork_RefusesAnEmptyLog() public {
         SignedHead memory a = _logHead(0, 0, ROOT);
         SignedHead memory b = _logHead(0, 1, OTHER_ROOT);
