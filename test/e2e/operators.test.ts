@@ -112,8 +112,13 @@ async function beforeCommand(command: string): Promise<void> {
 
 const HOOKS = { before: beforeCommand, after: afterCommand }
 
-function chat(question: string, options = ''): Promise<string> {
-  return walk.run(`sealpath chat --wallet wallet --max-tokens 40 --padding off ${options} ${question}`)
+/** Units that all answers have cost so far. */
+let feesPaid = 0n
+
+async function chat(question: string, options = ''): Promise<string> {
+  const said = await walk.run(`sealpath chat --wallet wallet --max-tokens 40 --padding off ${options} ${question}`)
+  feesPaid += BigInt(/fee (\d+) units/.exec(said)?.[1] ?? '0')
+  return said
 }
 
 type Shown = {
@@ -213,15 +218,17 @@ it('pays the operator what gateway and issuer agree on', async () => {
     const sum = (pick: 'earned' | 'cleared') => enclaves.reduce((total, entry) => total + BigInt(entry[pick]), 0n)
     return { earned: sum('earned'), cleared: sum('cleared') }
   }
-  const [richer = 'gateway'] = (await earnedBy('gateway')).earned > 0n ? ['gateway'] : ['south']
+  // All of it: what came after a withdrawal would wait to be drawn.
   await waitFor(
-    'the clearing',
+    'every answer to be settled and cleared',
     async () => {
-      const { earned, cleared } = await earnedBy(richer)
-      return earned > 0n && cleared >= earned
+      const [one, other] = [await earnedBy('gateway'), await earnedBy('south')]
+      return one.earned + other.earned === feesPaid && one.cleared + other.cleared === feesPaid
     },
     60_000,
   )
+  expect(feesPaid).toBeGreaterThan(0n)
+  const richer = (await earnedBy('gateway')).earned > 0n ? 'gateway' : 'south'
   const operator = privateKeyToAddress(readFileSync(at(richer, 'operator.key'), 'utf8').trim() as Hex)
   const before = await opgOf(operator)
   expect(await walk.run(`sealpath earnings withdraw --key-file ${richer}/operator.key`)).toContain('drawn: ')
