@@ -35,7 +35,7 @@ const config: HardhatUserConfig = defineConfig({
     npmFilesToBuild: ['@openzeppelin/contracts/governance/TimelockController.sol'],
     profiles: {
       default: compiler({ viaIR: true, optimizer: { enabled: true, runs: 10_000 } }),
-      // What only tests run, which deploy what the profile above has made: a tenth of the time.
+      // What only tests run, which deploy what the profile above has made: a sixth of the time.
       tests: compiler({ viaIR: false, optimizer: { enabled: false } }),
     },
   },

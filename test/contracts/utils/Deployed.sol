@@ -10,7 +10,7 @@ import {IReceiptSettlement} from "../../../contracts/interfaces/IReceiptSettleme
 import {EnclaveId, EnclaveRole, MeasurementId, Units} from "../../../contracts/types/Types.sol";
 
 // What tests call of contracts beyond their interfaces. Tests deploy what was compiled (Stage._create) and do not import its source, which would be
-// compiled once more with each of them, and with the pipeline that they do without, as it takes ten times as long.
+// compiled once more with each of them, and with the pipeline that they do without, as it takes six times as long.
 
 interface DeployedRegistry is IEnclaveRegistry, IOperatorBonds {
     /// As EnclaveRegistry.Terms.
