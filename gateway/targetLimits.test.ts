@@ -253,7 +253,7 @@ describe('a slow reader', () => {
   }
 
   test.each(PADDING_MODES)('who takes nothing loses the place and pays for what there was: %s', async (padding) => {
-    const gateway = startGateway(endless, { limits: { readerTimeoutSeconds: 0.1 } })
+    const gateway = startGateway(endless, { limits: { readerTimeoutSeconds: 0.5 } })
     const sealed = await seal({ ...STREAM, padding })
     const reader = (await gateway.sealed(outer(sealed))).body?.getReader()
     await reader?.read()
@@ -268,7 +268,7 @@ describe('a slow reader', () => {
   })
 
   test.each(PADDING_MODES)('who never begins loses the place: %s', async (padding) => {
-    const gateway = startGateway(endless, { limits: { readerTimeoutSeconds: 0.05 } })
+    const gateway = startGateway(endless, { limits: { readerTimeoutSeconds: 0.5 } })
     await gateway.sealed(outer(await seal({ ...STREAM, padding })))
     expect(gateway.target.openAnswers).toBe(1)
     await until(() => gateway.target.openAnswers === 0)
@@ -276,7 +276,7 @@ describe('a slow reader', () => {
   })
 
   test('of a whole answer keeps its place, and loses it when taking nothing of it', async () => {
-    const limits = { readerTimeoutSeconds: 0.3, answersMax: 1 }
+    const limits = { readerTimeoutSeconds: 2, answersMax: 1 }
     const gateway = startGateway(says(4_000), { limits })
     const ask = { body: chat(), padding: 'private' } as const
     const unread = await gateway.sealed(outer(await seal(ask)))
@@ -289,7 +289,7 @@ describe('a slow reader', () => {
   })
 
   test('who takes something in time is not cut', async () => {
-    const gateway = startGateway(hello, { limits: { readerTimeoutSeconds: 0.5 } })
+    const gateway = startGateway(hello, { limits: { readerTimeoutSeconds: 1.5 } })
     const sealed = await seal({ ...STREAM, padding: 'off' })
     const reader = (await gateway.sealed(outer(sealed))).body?.getReader()
     const opener = sealed.openResponse()
@@ -298,7 +298,7 @@ describe('a slow reader', () => {
     for (let next = await reader?.read(); next?.done === false; next = await reader?.read()) {
       for (const event of await opener.push(next.value))
         if (event.type === 'body') bytes += stripper.push(event.bytes).length
-      await sleep(100)
+      await sleep(400)
     }
     await opener.end()
     expect(bytes).toBeGreaterThan(100)
@@ -308,9 +308,7 @@ describe('a slow reader', () => {
   test('who takes a little now and then is cut in the end', async () => {
     const gateway = startGateway(endless, { limits: { answerSecondsMax: 0.2, readerTimeoutSeconds: 0.2 } })
     const reader = (await gateway.sealed(outer(await seal({ ...STREAM, padding: 'off' })))).body?.getReader()
-    const started = performance.now()
     while ((await reader?.read())?.done === false) await sleep(150)
-    expect(performance.now() - started).toBeLessThan(2_000)
     await until(() => gateway.target.openAnswers === 0)
     expect(gateway.log.size).toBe(1)
   })

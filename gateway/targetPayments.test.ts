@@ -128,7 +128,7 @@ describe('what was produced is paid for', () => {
   test.each([true, false])('when the time is over, streamed: %s', async (stream) => {
     const gateway = startGateway(stuck, {
       payments: createPayments(issuer, SILENT),
-      limits: { answerSecondsMax: 0.05 },
+      limits: { answerSecondsMax: 0.5 },
     })
     const ask = paid('/v1/chat/completions', { stream })
     const receipt = await expectVerified(await send(gateway, ask), ask)
@@ -138,7 +138,7 @@ describe('what was produced is paid for', () => {
   test('by a reader who takes nothing, with no more than was allowed', async () => {
     const gateway = startGateway(endless, {
       payments: createPayments(issuer, SILENT),
-      limits: { readerTimeoutSeconds: 0.1 },
+      limits: { readerTimeoutSeconds: 0.5 },
     })
     const reader = (
       await gateway.sealed(outer(await seal(paid('/v1/chat/completions', { stream: true }))))
@@ -162,7 +162,7 @@ describe('what was produced is paid for', () => {
     }
     const gateway = startGateway(silent, {
       payments: createPayments(issuer, SILENT),
-      limits: { answerSecondsMax: 0.05 },
+      limits: { answerSecondsMax: 0.5 },
     })
     expect((await send(gateway, paid('/v1/chat/completions'))).status).toBe(504)
     await expect(send(gateway, paid('/v1/chat/completions', { stream: true }))).rejects.toMatchObject({

@@ -7,9 +7,16 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 
-type Result = { readonly name: string; readonly passed: number; readonly failed: number; readonly seconds: number }
+type Result = {
+  readonly name: string
+  readonly passed: number
+  readonly failed: number
+  readonly seconds: number
+  /** What failed and why, one text each: said again at the end, where it is found. */
+  readonly failures: readonly string[]
+}
 
 const bin = (name: string) => join('node_modules', '.bin', name)
 const folder = mkdtempSync(join(tmpdir(), 'sealpath-test-'))
@@ -72,35 +79,73 @@ report(results)
 
 /** One command that either holds or does not. */
 async function check(name: string, command: string, args: readonly string[]): Promise<Result> {
-  const { status, seconds } = await run(name, command, args)
-  return { name, passed: status === 0 ? 1 : 0, failed: status === 0 ? 0 : 1, seconds }
+  const { status, seconds, output } = await run(name, command, args)
+  if (status === 0) return { name, passed: 1, failed: 0, seconds, failures: [] }
+  return { name, passed: 0, failed: 1, seconds, failures: [lastLines(output)] }
 }
 
 async function vitest(name: string, project: string): Promise<Result> {
   const file = join(folder, `${project}.json`)
   const args = ['run', '--project', project, '--reporter', 'default', '--reporter', 'json', '--outputFile', file]
-  const { status, seconds } = await run(name, bin('vitest'), args)
-  const counts = readCounts(file)
+  const { status, seconds, output } = await run(name, bin('vitest'), args)
+  const { passed, failed, failures } = readCounts(file)
   // A run that fails without a failed test (a file that does not load, an unhandled rejection) is a failure all the same.
-  const failed = counts.failed === 0 && status !== 0 ? 1 : counts.failed
-  return { name, passed: counts.passed, failed, seconds }
+  if (failed === 0 && status !== 0) return { name, passed, failed: 1, seconds, failures: [lastLines(output)] }
+  return { name, passed, failed, seconds, failures }
 }
 
-function readCounts(file: string): { passed: number; failed: number } {
+/** What vitest's JSON reporter writes, as far as it is read here. */
+type VitestReport = {
+  readonly numPassedTests: number
+  readonly numFailedTests: number
+  readonly testResults: readonly {
+    readonly name: string
+    readonly assertionResults: readonly {
+      readonly status: string
+      readonly fullName: string
+      readonly failureMessages: readonly string[]
+    }[]
+  }[]
+}
+
+function readCounts(file: string): Pick<Result, 'passed' | 'failed' | 'failures'> {
+  let found: VitestReport
   try {
-    const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
-    return { passed: Number(numPassedTests), failed: Number(numFailedTests) }
+    found = JSON.parse(readFileSync(file, 'utf8'))
   } catch {
     // No report was written: the run's status decides.
-    return { passed: 0, failed: 0 }
+    return { passed: 0, failed: 0, failures: [] }
   }
+  const failures = found.testResults.flatMap(({ name, assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status === 'failed')
+      .map(({ fullName, failureMessages: [why = ''] }) => `${relative('.', name)} > ${fullName}\n${ownLines(why)}`),
+  )
+  return { passed: found.numPassedTests, failed: found.numFailedTests, failures }
+}
+
+/** The beginning of an error, without the places in vitest that it came through. */
+function ownLines(error: string): string {
+  const lines = error.split('\n').filter((line) => !/^ +at (.*node_modules|new Promise|process\.)/.test(line))
+  return lines.slice(0, 20).join('\n')
+}
+
+/** The end of an output, as the reason of a failure that has no name. */
+function lastLines(output: string): string {
+  return output.trimEnd().split('\n').slice(-20).join('\n')
 }
 
 async function solidity(name: string): Promise<Result> {
   const { status, seconds, output } = await run(name, bin('hardhat'), ['test', 'solidity', '--no-compile'])
   const count = (word: string) => Number(new RegExp(`(\\d+) ${word}`).exec(output)?.[1] ?? '0')
-  const failed = count('failing')
-  return { name, passed: count('passing'), failed: failed === 0 && status !== 0 ? 1 : failed, seconds }
+  if (status === 0) return { name, passed: count('passing'), failed: 0, seconds, failures: [] }
+  return {
+    name,
+    passed: count('passing'),
+    failed: Math.max(count('failing'), 1),
+    seconds,
+    failures: [lastLines(output)],
+  }
 }
 
 /** Runs a command. While there are lanes, what it says is shown when it has ended, so that they do not talk over each other. */
@@ -141,6 +186,7 @@ function report(all: readonly Result[]): void {
       `${failed === 0 ? 'ok    ' : 'FAILED'}  ${name.padEnd(20)}${counts.padEnd(28)}${seconds.toFixed(1)} s\n`,
     )
   }
+  for (const { name, failures } of all) for (const failure of failures) process.stdout.write(`\n${name}: ${failure}\n`)
   const sum = (key: 'passed' | 'failed') => all.reduce((total, result) => total + result[key], 0)
   process.stdout.write(`\n${sum('passed')} passed, ${sum('failed')} failed\n`)
   if (sum('failed') > 0) process.exitCode = 1

@@ -390,7 +390,7 @@ describe('an answer that is cut', () => {
     const events: AnswerEvent[] = []
     const chat = async (): Promise<void> => {
       const asked = requestWith({ n })
-      const options = { eventCharsMax: 1_000, idleTimeoutMs: 500, server: 'vllm' } as const
+      const options = { eventCharsMax: 1_000, idleTimeoutMs: 2_000, server: 'vllm' } as const
       for await (const e of backend(options).chat(asked, never)) events.push(e)
     }
     await expect(chat()).rejects.toMatchObject({ status: 502, code: 'UPSTREAM_CUT' })

@@ -287,14 +287,16 @@ describe('answers for itself', () => {
 })
 
 test('shows the client a cut, not an end, when the gateway dies mid-answer', async () => {
+  const begun = Promise.withResolvers<void>()
   const { url } = await start(async (message, response) => {
     await bodyOf(message)
     response.writeHead(200, { 'content-type': OHTTP_CHUNKED_RESPONSE })
     response.write('beginning')
-    await sleep(5)
+    await begun.promise
     response.destroy()
   })
   const response = await post(url)
+  begun.resolve()
   await expect(response.text()).rejects.toThrow()
 })
 

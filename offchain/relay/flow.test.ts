@@ -173,22 +173,25 @@ describe('cuts whoever stalls', () => {
   })
 
   test('nobody who is slow but moves', async () => {
+    // Eight of them take longer than anything may stall, and one far less, also on a machine that does something else meanwhile.
+    const GAP_MS = 200
+    const stallMs = 1_500
     const { url } = await stage.start(
       async (message, response) => {
         const body = await bodyOf(message)
         response.writeHead(200, { 'content-type': OHTTP_CHUNKED_RESPONSE })
         for (const byte of body) {
           response.write(Uint8Array.of(byte))
-          await sleep(40)
+          await sleep(GAP_MS)
         }
         response.end()
       },
-      { clientStallTimeoutMs: 120, gatewayStallTimeoutMs: 120, firstByteTimeoutMs: 120 },
+      { clientStallTimeoutMs: stallMs, gatewayStallTimeoutMs: stallMs, firstByteTimeoutMs: stallMs },
     )
     const { socket, said } = await dial(url)
     socket.write(head(8))
     for (const letter of 'abcdefgh') {
-      await sleep(40)
+      await sleep(GAP_MS)
       socket.write(letter)
     }
     await until(() => said().endsWith('0\r\n\r\n'))

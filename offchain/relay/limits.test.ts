@@ -120,9 +120,9 @@ describe('limits each client address', () => {
   })
 
   test('and has forgotten it a while later', async () => {
-    const { url } = await stage.start(echo, { requestsPerMinute: 1, addressMemoryMs: 50 })
+    const { url } = await stage.start(echo, { requestsPerMinute: 1, addressMemoryMs: 2_000 })
     expect([await statusOf(url), await statusOf(url)]).toEqual([200, 429])
-    await sleep(80)
+    await sleep(2_100)
     expect(await statusOf(url)).toBe(200)
   })
 })
@@ -143,9 +143,8 @@ describe('serves many gateways', () => {
       expect(await statusOf(url, { path: '/gateways/dead' })).toBe(502)
       expect(await statusOf(url)).toBe(200)
     }
-    const begun = performance.now()
+    // All of them before the one that hangs is let go.
     expect(await Promise.all([statusOf(url), statusOf(url), statusOf(url)])).toEqual([200, 200, 200])
-    expect(performance.now() - begun).toBeLessThan(2_000)
     open()
     expect(await Promise.all(hanging)).toEqual([200, 200, 200, 200, 200])
     await until(() => state.openRequests === 0)

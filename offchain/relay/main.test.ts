@@ -72,13 +72,17 @@ function eventsOf(output: string): unknown[] {
 
 test('writes nothing about any request, however it ends', async () => {
   let turn = 0
+  const begun = Promise.withResolvers<void>()
   const handler: GatewayHandler = async (message, response) => {
     const mood = turn++
     if (mood === 1) return void message.socket.resetAndDestroy()
     await bodyOf(message)
     response.writeHead(200, { 'content-type': mood === 2 ? 'text/html' : OHTTP_CHUNKED_RESPONSE })
-    if (mood === 3) return void response.write('beginning', () => setTimeout(() => response.destroy(), 5))
     response.write('beginning')
+    if (mood === 3) {
+      await begun.promise
+      return void response.destroy()
+    }
     if (mood === 4) return
     response.end('end')
   }
@@ -88,6 +92,7 @@ test('writes nothing about any request, however it ends', async () => {
   for (let i = 0; i < 4; i++) {
     const response = await post(url)
     statuses.push(response.status)
+    if (i === 3) begun.resolve()
     await said(response)
   }
   const abort = new AbortController()

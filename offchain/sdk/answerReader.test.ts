@@ -35,7 +35,7 @@ describe('an answer that stops', () => {
 
   test('for longer than allowed has timed out, and the gateway sees the client leave', async () => {
     const network = await stage.network(oneWord().chat)
-    const { response, receipt } = await ask({ ...network, access: { ...network.access, idleTimeoutMs: 40 } })
+    const { response, receipt } = await ask({ ...network, access: { ...network.access, idleTimeoutMs: 500 } })
     expect(await codeOf(response.text())).toEqual(['TIMED_OUT', undefined])
     expect(await codeOf(receipt)).toEqual(['TIMED_OUT', undefined])
     while (network.staged.openAnswers > 0) await sleep(1)
@@ -45,11 +45,11 @@ describe('an answer that stops', () => {
   test('for less than that goes on, however long it takes to begin or to be read', async () => {
     const { chat, goOn } = oneWord()
     const network = await stage.network(chat)
-    const { response, receipt } = await ask({ ...network, access: { ...network.access, idleTimeoutMs: 400 } })
+    const { response, receipt } = await ask({ ...network, access: { ...network.access, idleTimeoutMs: 2_000 } })
     const reader = response.body?.getReader()
     await reader?.read()
     // Nobody waits for the next piece here: no time runs.
-    await sleep(500)
+    await sleep(2_200)
     goOn()
     while ((await reader?.read())?.done === false);
     expect((await receipt).file.public.outcome).toBe('complete')
@@ -58,9 +58,9 @@ describe('an answer that stops', () => {
   test('never does in private mode, where cells come even when words do not', async () => {
     const { chat, goOn } = oneWord()
     const network = await stage.network(chat)
-    const access = { ...network.access, padding: 'private', idleTimeoutMs: 400 } as const
+    const access = { ...network.access, padding: 'private', idleTimeoutMs: 2_000 } as const
     const { response, receipt } = await ask({ ...network, access })
-    setTimeout(goOn, 600)
+    setTimeout(goOn, 3_000)
     await response.text()
     expect((await receipt).file.public.outcome).toBe('complete')
   })

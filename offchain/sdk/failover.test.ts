@@ -60,7 +60,7 @@ describe('another gateway answers when the first', () => {
   })
 
   test('does not begin its answer in time', async () => {
-    const { sealed, first, second } = await client.twoGateways({ timeoutMs: 400 })
+    const { sealed, first, second } = await client.twoGateways({ timeoutMs: 3_000 })
     await (await chat(sealed)).text()
     const left = Promise.withResolvers<void>()
     first.outside = async ({ signal }) => {

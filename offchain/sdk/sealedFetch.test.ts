@@ -227,7 +227,7 @@ describe('a relay', () => {
       await aborted
       throw stopped()
     })
-    const access = { ...network.access, padding: 'private', timeoutMs: 400 } as const
+    const access = { ...network.access, padding: 'private', timeoutMs: 2_000 } as const
     expect(await codeOf(ask({ ...network, access }))).toEqual(['TIMED_OUT', undefined])
     await aborted
   })
