@@ -13,7 +13,9 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: 'unit',
           include: ['offchain/**/*.test.ts', 'gateway/**/*.test.ts', 'scripts/**/*.test.ts'],
-          testTimeout: 20_000,
+          // As of all of them: what hangs fails, what is slow on a busy machine does not.
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
       {

@@ -12,6 +12,7 @@ import { decodeUtf8, encodeUtf8, type Hex } from '#protocol/bytes.ts'
 import { serializePriceList } from '#protocol/prices.ts'
 import { CHANGE_TRAILER, formatSealed, PAYMENT_FIELD } from '#protocol/wire/paymentField.ts'
 import { parseReceiptMessage, RECEIPT_TRAILER } from '#protocol/wire/receiptFile.ts'
+import { until } from '../test/support/until.ts'
 import type { AnswerEvent, Backend } from './backends/backend.ts'
 import { BackendError } from './backends/backendError.ts'
 import { type IssuerClient, IssuerRefusal } from './issuerClient.ts'
@@ -171,8 +172,8 @@ describe('a paid answer', () => {
       isAnswered = true
       return response
     })
+    await until(() => model.begun === 1)
     await sleep(30)
-    expect(model.begun).toBe(1)
     expect(isAnswered).toBe(false)
     reserve.resolve()
     expect((await answer).status).toBe(200)
@@ -231,7 +232,7 @@ describe('a request is refused inside the seal', () => {
   it('with a payment that is too small, and gives it back', async () => {
     issuer.maximumFee = 8n
     expect(await errorOf(await ask())).toMatchObject({ status: 402, code: 'payment_too_small' })
-    await sleep(5)
+    await until(() => issuer.captures.length > 0)
     expect(issuer.captures).toEqual([0n])
     expect(model.aborted).toBe(1)
   })
@@ -290,7 +291,7 @@ describe('credits come back', () => {
       yield say('never')
     }
     expect((await ask(startTarget(refusing))).status).toBe(400)
-    await sleep(5)
+    await until(() => issuer.captures.length > 0)
     expect(issuer.captures).toEqual([0n])
   })
 
@@ -302,7 +303,7 @@ describe('credits come back', () => {
     await ask(startTarget(failing), { stream })
       .then(read, () => undefined)
       .catch(() => undefined)
-    await sleep(5)
+    await until(() => issuer.captures.length > 0)
     expect(issuer.captures).toEqual([0n])
   })
 
@@ -319,7 +320,7 @@ describe('credits come back', () => {
     await reader.next()
     await reader.next()
     await reader.return?.()
-    await sleep(5)
+    await until(() => issuer.captures.length > 0)
     expect(issuer.captures).toHaveLength(1)
     expect(issuer.captures[0]).toBeGreaterThan(10n)
   })
@@ -328,9 +329,6 @@ describe('credits come back', () => {
 describe('an answer that takes longer than a reserve lasts', () => {
   const QUICK = { ...TIMING, renewMin: 2, renewMax: 2 }
   const field = formatSealed(new Uint8Array(64))
-  const until = async (isSo: () => boolean) => {
-    while (!isSo()) await sleep(1)
-  }
 
   it('keeps its reserve until it is captured', async () => {
     const session = createPayments(issuer, SILENT, QUICK).begin(field, 10n)

@@ -17,8 +17,8 @@ import {
   send,
   startGateway,
   USAGE,
-  until,
 } from '../test/support/sealedTarget.ts'
+import { until } from '../test/support/until.ts'
 
 describe('a chat', () => {
   test.each(['off', 'balanced', 'private'] as const)(

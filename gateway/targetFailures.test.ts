@@ -23,8 +23,8 @@ import {
   send,
   startGateway,
   type TestGateway,
-  until,
 } from '../test/support/sealedTarget.ts'
+import { until } from '../test/support/until.ts'
 import { BackendError } from './backends/backendError.ts'
 
 const servers: Server[] = []

@@ -19,8 +19,8 @@ import {
   startGateway,
   type TestGateway,
   USAGE,
-  until,
 } from '../test/support/sealedTarget.ts'
+import { until } from '../test/support/until.ts'
 import type { Backend } from './backends/backend.ts'
 import { BackendError } from './backends/backendError.ts'
 

@@ -18,8 +18,8 @@ import {
   send,
   startGateway,
   USAGE,
-  until,
 } from '../test/support/sealedTarget.ts'
+import { until } from '../test/support/until.ts'
 import type { AnswerEvent, Backend } from './backends/backend.ts'
 import { BackendError } from './backends/backendError.ts'
 import type { IssuerClient } from './issuerClient.ts'

@@ -10,6 +10,7 @@ import type { TLSSocket } from 'node:tls'
 import { Hono } from 'hono'
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
 import { makeCertificate, saveCertificate, type TestCertificate } from '../../test/support/certificates.ts'
+import { until } from '../../test/support/until.ts'
 import type { LogFields } from './log.ts'
 import { type RunningServer, startServer } from './server.ts'
 import { readAuthorities, tlsTroubleOf } from './tls.ts'
@@ -136,7 +137,3 @@ test('a file without a certificate is no authority', () => {
   writeFileSync(file, authority.certificate + signed().certificate)
   expect(readAuthorities(file)).toContain('BEGIN CERTIFICATE')
 })
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1))
-}

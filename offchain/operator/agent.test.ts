@@ -25,6 +25,7 @@ import { isSignedByEnclave } from '#protocol/receipt/head.ts'
 import { type SignedClearing, SignedClearingSchema } from '#protocol/wire/agentApi.ts'
 import { HeadDeliverySchema } from '#protocol/wire/aggregatorApi.ts'
 import { parseJson, toJson } from '#protocol/wire/json.ts'
+import { until } from '../../test/support/until.ts'
 import { OperatorAgent } from './agent.ts'
 import { EnclaveOutbox } from './outbox.ts'
 import { connectGateway, deliver, deliverClearing } from './peers.ts'
@@ -59,10 +60,6 @@ afterEach(async () => {
   process.off('unhandledRejection', onRejection)
   expect(rejections).toEqual([])
 })
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await sleep(2)
-}
 
 async function listen(app: Hono, port = 0): Promise<{ url: string; port: number; close: () => Promise<void> }> {
   const server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port }) as Server

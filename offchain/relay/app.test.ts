@@ -14,15 +14,8 @@ import {
 } from '#protocol/sealing/mediaTypes.ts'
 import { parseJson } from '#protocol/wire/json.ts'
 import { RelayDirectorySchema } from '#protocol/wire/relayApi.ts'
-import {
-  bodyOf,
-  echo,
-  type GatewayHandler,
-  post,
-  RelayStage,
-  type StagedRelay,
-  until,
-} from '../../test/support/relayStage.ts'
+import { bodyOf, echo, type GatewayHandler, post, RelayStage, type StagedRelay } from '../../test/support/relayStage.ts'
+import { until } from '../../test/support/until.ts'
 import type { RelayLimits } from './config.ts'
 
 let stage: RelayStage

@@ -4,16 +4,8 @@ import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { OHTTP_CHUNKED_REQUEST, OHTTP_CHUNKED_RESPONSE, PROBLEM_JSON } from '#protocol/sealing/mediaTypes.ts'
-import {
-  bodyOf,
-  echo,
-  flood,
-  type GatewayHandler,
-  post,
-  RelayStage,
-  settled,
-  until,
-} from '../../test/support/relayStage.ts'
+import { bodyOf, echo, flood, type GatewayHandler, post, RelayStage, settled } from '../../test/support/relayStage.ts'
+import { until } from '../../test/support/until.ts'
 
 const MIB = 1024 * 1024
 let stage: RelayStage

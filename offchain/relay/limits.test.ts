@@ -4,7 +4,8 @@ import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { OHTTP_CHUNKED_REQUEST, OHTTP_CHUNKED_RESPONSE, PROBLEM_JSON } from '#protocol/sealing/mediaTypes.ts'
-import { bodyOf, echo, type GatewayHandler, post, RelayStage, until } from '../../test/support/relayStage.ts'
+import { bodyOf, echo, type GatewayHandler, post, RelayStage } from '../../test/support/relayStage.ts'
+import { until } from '../../test/support/until.ts'
 
 let stage: RelayStage
 

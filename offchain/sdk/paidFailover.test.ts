@@ -71,12 +71,12 @@ async function setUp(): Promise<void> {
   const client = createChainReads([stage.rpcUrl])
   const network = { client, ...STAGE_BINDING, relayUrl }
   const findIssuer = async () => walletIssuer(staleKeys.shift() ?? issuerEnclave.keys.configs())
-  payer = createPayer({ wallets: () => [wallet], suites, findIssuer, timeoutMs: 2_000 })
+  payer = createPayer({ wallets: () => [wallet], suites, findIssuer, timeoutMs: 30_000 })
   const onStep = (step: Step) => void steps.push(step)
   const pool = new GatewayPool(
     {
       find: () => findGateways(network, {}, BigInt(Math.floor(Date.now() / 1000))),
-      readTerms: (gateway) => readTerms({ suites, timeoutMs: 2_000 }, gateway),
+      readTerms: (gateway) => readTerms({ suites, timeoutMs: 30_000 }, gateway),
       word: seededWords(7),
       now: () => 0,
     },
@@ -87,8 +87,8 @@ async function setUp(): Promise<void> {
     aggregatorUrl: undefined,
     suites,
     padding: 'balanced',
-    timeoutMs: 2_000,
-    idleTimeoutMs: 2_000,
+    timeoutMs: 30_000,
+    idleTimeoutMs: 30_000,
     onStep,
   } as const
   let last: TrustedGateway | undefined

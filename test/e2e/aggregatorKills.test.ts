@@ -11,11 +11,11 @@ const OF_DATABASE: ReadonlySet<string> = new Set(['2', '6', '8'])
 let matrix: AggregatorMatrix | undefined
 beforeAll(async () => {
   matrix = await AggregatorMatrix.start('hardhat')
-}, 120_000)
+})
 afterAll(async () => {
   console.log(matrix?.table())
   await matrix?.stop()
-}, 60_000)
+})
 
 function running(): AggregatorMatrix {
   if (matrix === undefined) throw new Error('the network did not start')

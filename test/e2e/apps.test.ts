@@ -38,7 +38,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await network?.stop()
   await model?.close()
-}, 60_000)
+})
 
 beforeEach(() => {
   receipts.length = 0

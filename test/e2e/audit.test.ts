@@ -81,7 +81,7 @@ beforeAll(async () => {
   rpc = await startRpcProxy(chain.rpcUrl)
   await liveThroughEverything()
   writeFileSync(join(folder, 'deployment.json'), toJson(chain.addresses))
-}, 120_000)
+})
 
 afterAll(async () => {
   tiles.close()

@@ -103,7 +103,7 @@ describe.skipIf(isMissing)('a page in Chromium', () => {
     site?.closeAllConnections()
     site?.close()
     rmSync(folder, { recursive: true, force: true })
-  }, 60_000)
+  })
 
   beforeEach(async () => {
     served.length = 0

@@ -56,7 +56,7 @@ it('a second writer on the same database answers nothing while the first lives',
   await expect(capture).rejects.toThrow('UNAVAILABLE')
   await runner.askOnce()
   await network.processes.kill(rival.child)
-}, 60_000)
+})
 
 it('an issuer whose database was rolled back says so and answers nothing, and credits are exited without it', async () => {
   const { network, client } = runner

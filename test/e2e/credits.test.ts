@@ -119,4 +119,4 @@ it('without a wallet, or with an empty one, nothing is answered and nothing is c
     store: createMemoryStore(),
   })
   await expect(ask(empty)).rejects.toMatchObject({ code: 'INSUFFICIENT' })
-}, 60_000)
+})

@@ -49,7 +49,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await network?.stop()
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
-}, 60_000)
+})
 
 /** Moves the chain's clock. */
 async function passTime(seconds: number): Promise<void> {
@@ -135,7 +135,7 @@ it('tells how the network is, part by part', async () => {
   const sick = await sealpath(['status', '--role', 'http://127.0.0.1:9'])
   expect(sick).toMatchObject({ code: 1, out: expect.stringContaining('BAD  role') })
   expect(await sealpath(['status', '--relay', 'ftp://127.0.0.1'])).toMatchObject({ code: 2 })
-}, 60_000)
+})
 
 it('buys into a new wallet, shows its words once, and tells what it holds', async () => {
   const bought = await sealpath(['credits', 'buy', '2'])
@@ -151,7 +151,7 @@ it('buys into a new wallet, shows its words once, and tells what it holds', asyn
   expect(unitsIn(shown, 'spendable')).toBe(2_000_000n)
   expect(statSync(join(folder, 'wallet')).mode & 0o777).toBe(0o600)
   expect(readdirSync(folder)).toEqual(['wallet'])
-}, 120_000)
+})
 
 it('pays for an answer, and the change is in the wallet when the command ends', async () => {
   const before = unitsIn(await sealpath(['credits', 'balance']), 'spendable')
@@ -164,7 +164,7 @@ it('pays for an answer, and the change is in the wallet when the command ends', 
   const after = await sealpath(['credits', 'balance'])
   expect(unitsIn(after, 'spendable')).toBe(before - fee)
   expect(unitsIn(after, 'in payments')).toBe(0n)
-}, 120_000)
+})
 
 it('serves any program that speaks to OpenAI, several at once, and keeps their receipts', async () => {
   const receipts = join(folder, 'receipts')
@@ -203,7 +203,7 @@ it('serves any program that speaks to OpenAI, several at once, and keeps their r
   }
   const shown = await sealpath(['credits', 'balance'])
   expect(unitsIn(shown, 'in payments')).toBe(0n)
-}, 120_000)
+})
 
 it('deposits now and collects later, and buys more by itself up to a limit', async () => {
   const other = { wallet: 'second-wallet' }
@@ -248,7 +248,7 @@ it('goes on after it was killed behind its deposit, which is made once', async (
   expect(resumed).toMatchObject({ code: 0 })
   expect(unitsIn(resumed, 'spendable')).toBe(1_000_000n)
   expect(before - (await balanceOf(network.account('buyer').address))).toBe(OPG)
-}, 120_000)
+})
 
 it('uses nothing of a wallet whose restoring was cut off, until it is restored to its end', async () => {
   const wallet = 'half'
@@ -262,7 +262,7 @@ it('uses nothing of a wallet whose restoring was cut off, until it is restored t
   const whole = await sealpath(['credits', 'restore'], { wallet })
   expect(whole).toMatchObject({ code: 0 })
   expect(whole.out.slice(whole.out.indexOf('spendable'))).toBe((await sealpath(['credits', 'balance'])).out)
-}, 120_000)
+})
 
 it('serves more requests at once than its credits allow: they wait for the change of others', async () => {
   const { chainId, registry, vault } = network.deployment()
@@ -313,7 +313,7 @@ it('serves more requests at once than its credits allow: they wait for the chang
   carried.length = 0
   for (let i = 0; i < 3; i++) await ask().then(() => sealed.idle())
   expect(carried).toEqual([8, 8, 8])
-}, 120_000)
+})
 
 it('says in one sentence what is wrong, with the code for it, and loses nothing', async () => {
   const before = await sealpath(['credits', 'balance'])
@@ -341,7 +341,7 @@ it('says in one sentence what is wrong, with the code for it, and loses nothing'
     expect(rest.code, err).toBe(code)
   }
   expect((await sealpath(['credits', 'balance'])).out).toBe(before.out)
-}, 120_000)
+})
 
 it('asks a deposit back that the issuer did not answer, an hour later and not before', async () => {
   const options = { wallet: 'unanswered', env: { SEALPATH_RELAY: 'http://127.0.0.1:9' } }
@@ -353,7 +353,7 @@ it('asks a deposit back that the issuer did not answer, an hour later and not be
   await passTime(HOUR_SECONDS)
   expect((await sealpath(['credits', 'refund'], options)).out).toContain('asked back: 1 OPG')
   expect((await sealpath(['credits', 'refund'], options)).out).toContain('sealpath credits refund draws it from')
-}, 60_000)
+})
 
 it('exits everything: opened now, drawn a day later', async () => {
   const held = unitsIn(await sealpath(['credits', 'balance']), 'spendable')
@@ -388,4 +388,4 @@ it('draws what was asked back a day later', async () => {
   expect((await balanceOf(network.account('buyer').address)) - before).toBe(OPG)
   const shown = await sealpath(['credits', 'balance'], { wallet: 'unanswered' })
   expect(unitsIn(shown, 'in purchases')).toBe(0n)
-}, 60_000)
+})

@@ -39,7 +39,7 @@ beforeAll(async () => {
       throw error
     },
   })
-}, 120_000)
+})
 afterAll(async () => {
   for (const close of closers) await close()
   await network?.stop()

@@ -80,7 +80,7 @@ describe.skipIf(isChromiumMissing)('the explorer', () => {
   afterAll(async () => {
     await stage.close()
     await network?.stop()
-  }, 60_000)
+  })
 
   function sources(): ExplorerConfig {
     const { rpc: rpcUrl, aggregator: aggregatorUrl, relay: relayUrl } = network.urls

@@ -51,7 +51,7 @@ describe.skipIf(isChromiumMissing)('asking from the explorer', () => {
     await relay?.close()
     await network?.stop()
     await model?.close()
-  }, 60_000)
+  })
 
   const field = (page: Page) => page.getByLabel('Your question')
   const answered = (page: Page) => page.getByRole('link', { name: 'Check this receipt' })
@@ -146,7 +146,7 @@ describe.skipIf(isChromiumMissing)('asking from the explorer', () => {
     expect(await layerOf(page, 'relay')).toMatchObject({ search: atRelay?.search })
     expect(ownFaults()).toEqual([])
     await page.close()
-  }, 60_000)
+  })
 
   it('is asked, stopped and asked again by the keyboard alone', async () => {
     const page = await stage.openPage('#/')
@@ -179,7 +179,7 @@ describe.skipIf(isChromiumMissing)('asking from the explorer', () => {
     await answered(page).waitFor()
     expect(model.seen.at(-1)?.body.messages).toEqual([{ role: 'user', content: 'First line\nsecond line' }])
     await page.close()
-  }, 60_000)
+  })
 
   it.each<{ what: string; change: Record<string, string | undefined>; says: RegExp }>([
     { what: 'a relay that is down', change: { relayUrl: NOWHERE }, says: /The relay 127\.0\.0\.1:9 does not answer/ },
@@ -218,7 +218,7 @@ describe.skipIf(isChromiumMissing)('asking from the explorer', () => {
     await page.context().setOffline(false)
     await ask(page, 'And now?')
     await page.close()
-  }, 60_000)
+  })
 
   it('asks for nothing with an empty wallet, which nobody can be paid from', async () => {
     const page = await stage.openPage('#/chat')
@@ -237,7 +237,7 @@ describe.skipIf(isChromiumMissing)('asking from the explorer', () => {
     await page.getByRole('button', { name: 'Make a new wallet' }).waitFor()
     expect(ownFaults()).toEqual([])
     await page.close()
-  }, 60_000)
+  })
 
   it.each([
     ...VIEWS,

@@ -18,7 +18,7 @@ const FEE = 992n
 let network: IssuerNetwork
 beforeAll(async () => {
   network = await startIssuerNetwork()
-}, 120_000)
+})
 afterAll(() => network?.stop(), 60_000)
 
 const worth = (credits: readonly { exponent: number }[]) => totalUnits(credits.map(({ exponent }) => exponent))
@@ -128,4 +128,4 @@ it('a standby follows a writer that was killed amid payments: nothing is lost or
   await expect(network.client([third.url]).capture(open.paid.id, FEE)).rejects.toMatchObject({ code: 'EXIT_ONLY' })
   expect(await third.successions()).toEqual([])
   expect(await network.writerOf(keyset)).toBe(second.enclave)
-}, 120_000)
+})

@@ -48,7 +48,7 @@ afterAll(async () => {
   await network?.stop()
   await relayToGateway?.close()
   await clientToRelay?.close()
-}, 60_000)
+})
 
 function connectClient(): Promise<SealedClient> {
   return connect({

@@ -51,13 +51,13 @@ beforeAll(async () => {
   })
   saveKey('owner.key', OWNER_INDEX)
   saveKey('buyer.key', BUYER_INDEX)
-}, 60_000)
+})
 
 afterAll(async () => {
   await walk?.stop()
   await anvil?.close()
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
-}, 60_000)
+})
 
 function saveKey(name: string, index: number): void {
   const key = account(index).getHdKey().privateKey ?? new Uint8Array()
@@ -316,4 +316,4 @@ it('has no gateway any more once the measurement is revoked and its enclaves are
   for (const role of ['gateway', 'south']) {
     expect((await earningsOf(role)).enclaves.map(({ state }) => state)).not.toContain('active')
   }
-}, 120_000)
+})

@@ -79,7 +79,7 @@ afterAll(async () => {
   await relay?.close()
   await network?.stop()
   await model?.close()
-}, 60_000)
+})
 
 /** Two accounts buy; the first one's wallet pays, then the second's; one restores, the other exits; the first pays again. */
 async function run(number: number, buyers: readonly [AccountName, AccountName]): Promise<Run> {

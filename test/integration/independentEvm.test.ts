@@ -27,7 +27,7 @@ beforeAll(async () => {
     blocks.push((await rpc('eth_getBlockByNumber', [`0x${number.toString(16)}`, true])) as JSONRPCBlock)
   }
   second = await openSecond()
-}, 120_000)
+})
 afterAll(() => chain.close())
 
 it('refuses a block that says another state, gas or time than it comes to', async () => {

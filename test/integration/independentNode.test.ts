@@ -51,7 +51,7 @@ beforeAll(async () => {
   client = createPublicClient(options) as PublicClient
   wallet = createWalletClient({ ...options, account })
   deployment = deployByScript(node.rpcUrl)
-}, 120_000)
+})
 
 afterAll(async () => {
   await node.close()

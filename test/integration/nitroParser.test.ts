@@ -32,7 +32,7 @@ beforeAll(async () => {
   for (const name of readdirSync(VECTORS).filter((file) => file.endsWith('.bin'))) {
     documents.push({ name, bytes: new Uint8Array(readFileSync(new URL(name, VECTORS))) })
   }
-}, 120_000)
+})
 
 afterAll(() => chain?.close())
 

@@ -84,7 +84,7 @@ describe('valid signatures', () => {
     } finally {
       await slow.close()
     }
-  }, 60_000)
+  })
 })
 
 const DOCUMENTS = nitroSignatures()

@@ -45,7 +45,7 @@ it('is the same as what the registry answers, after 120 random actions', async (
   expect(history.approved.has(`${GATEWAY}:${TEST_MEASUREMENT}`)).toBe(
     await read('isApproved', [GATEWAY, TEST_MEASUREMENT]),
   )
-}, 120_000)
+})
 
 async function expectSameEnclave(history: RegistryHistory, enclave: Hex): Promise<void> {
   const entry = await chain.client.readContract({ ...registry(), functionName: 'enclaveOf', args: [enclave] })

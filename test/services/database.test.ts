@@ -10,7 +10,7 @@ let url: string
 beforeAll(async () => {
   server = await startPostgres()
   url = await server.createDatabase()
-}, 60_000)
+})
 afterAll(() => server.close())
 
 describe('arrays as parameters', () => {
@@ -151,7 +151,7 @@ describe('a connection that is lost', () => {
     await sql.end()
     for (const socket of sockets) socket.destroy()
     expect(unheard).toEqual([])
-  }, 20_000)
+  })
 
   it('is opened again by a listener, who is told that it listens', async () => {
     const sql = await throughCutter(30)

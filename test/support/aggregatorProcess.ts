@@ -128,7 +128,7 @@ export class Process {
 
 /** Asks again and again until there is something; the loops under test poll the same way. */
 export async function until<T>(read: () => Promise<T | undefined | false>): Promise<T> {
-  for (let i = 0; i < 400; i++) {
+  for (let i = 0; i < 1_600; i++) {
     const value = await read()
     if (value !== undefined && value !== false) return value
     await new Promise((resolve) => setTimeout(resolve, 25))

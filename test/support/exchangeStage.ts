@@ -109,8 +109,8 @@ export function routeTo(url: string, enclave: Enclave): Route & { readonly steps
     aggregatorUrl: undefined,
     suites: createWebSuites(),
     padding: 'balanced',
-    timeoutMs: 5_000,
-    idleTimeoutMs: 5_000,
+    timeoutMs: 30_000,
+    idleTimeoutMs: 30_000,
     onStep: (step: Step) => void steps.push(step),
   }
   return { gateway, access, steps }

@@ -7,6 +7,7 @@ import { type RunningServer, startServer } from '#node/server.ts'
 import { OHTTP_CHUNKED_REQUEST, OHTTP_CHUNKED_RESPONSE } from '#protocol/sealing/mediaTypes.ts'
 import { createRelayApp, type RelayState } from '../../offchain/relay/app.ts'
 import { RELAY_LIMITS, type RelayConfig, type RelayLimits } from '../../offchain/relay/config.ts'
+import { until } from './until.ts'
 
 export type GatewayHandler = (request: IncomingMessage, response: ServerResponse) => void
 
@@ -66,11 +67,6 @@ export class RelayStage {
       if (state.openRequests !== 0) throw new Error(`expected no open request, the relay counts ${state.openRequests}`)
     }
   }
-}
-
-/** Waits for what a test would otherwise fail on by its time limit. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await sleep(1)
 }
 
 /** Posts a sealed request, or what passes for one, to the gateway named g. */

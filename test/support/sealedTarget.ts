@@ -235,10 +235,6 @@ export async function expectVerified(answer: SealedTestAnswer, ask: Ask, nonce =
   return receipt
 }
 
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await sleep(1)
-}
-
 export function delta(content: string, choice = 0): AnswerEvent {
   return { kind: 'delta', choice, content, raw: { index: choice, delta: { content }, finish_reason: null } }
 }

@@ -234,5 +234,5 @@ describe('an answer that cannot be', () => {
     expect(said).toContain('expected host:port')
     expect(code).toBe(0)
     expect(readConfig(RelayConfigSchema, at('piped', 'relay.json'))).toMatchObject({ operator: 'relay.test' })
-  }, 30_000)
+  })
 })

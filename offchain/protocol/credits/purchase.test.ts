@@ -67,7 +67,7 @@ describe('a purchase', () => {
         toHex(purchase.outputs[0]?.secrets.secret ?? new Uint8Array()),
       )
     }
-  }, 20_000)
+  })
 
   it('takes its counters from a range of its own', () => {
     expect(purchase.outputs.map(({ counter }) => counter)).toEqual(purchase.outputs.map((_, i) => 3 * 64 + i))

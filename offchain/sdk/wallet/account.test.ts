@@ -53,7 +53,7 @@ it('holds a wallet for each keyset, and finds all of it in the file again', asyn
     credits: 1,
   })
   expect(again.wallets[1]?.topUps).toEqual([{ at: 7, units: 1_000_000n }])
-}, 30_000)
+})
 
 it('counts what can only be exited apart', async () => {
   await giveCredits(await account.walletOf(keyset), [5])

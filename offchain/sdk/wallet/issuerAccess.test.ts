@@ -51,7 +51,7 @@ function accessAt(url: string): IssuerAccess {
     url: new URL(url),
     keyConfigs: issuer.keys.configs(),
   }
-  const options = { chainId: STAGE_BINDING.chainId, vault: STAGE_BINDING.registry, keyset: KEYSET, timeoutMs: 2_000 }
+  const options = { chainId: STAGE_BINDING.chainId, vault: STAGE_BINDING.registry, keyset: KEYSET, timeoutMs: 30_000 }
   return accessIssuer({ ...options, suites: createWebSuites(), issuer: enclave })
 }
 

@@ -53,7 +53,7 @@ describe('an open payment', () => {
     const again = await copy(store.text)
     expect(await recoverPayment(again, id, tiles())).toBe(168n)
     expect(again.balance).toMatchObject({ spendable: ONE_OPG - 168n, inPayments: 0n })
-  }, 30_000)
+  })
 
   it('that no issuer saw comes back, and one that it did see is refused when spent again', async () => {
     await buy()
@@ -68,7 +68,7 @@ describe('an open payment', () => {
       seen.payment.credits.map(({ secret }) => toHex(secret)),
     )
     expect(() => issuer.capture(second.payment, 32n)).toThrow('SPENT')
-  }, 30_000)
+  })
 
   it('is resolved by what is listed: not at all, reserved, captured', async () => {
     await buy()
@@ -84,7 +84,7 @@ describe('an open payment', () => {
     expect(wallet.balance).toMatchObject({ spendable: ONE_OPG - 16n, inPayments: 0n })
     // No credit of the wallet was shown for it.
     expect(issuer.asked).toEqual(['change ', 'change ', 'change '])
-  }, 30_000)
+  })
 
   it('whose credits were exactly its fee is captured, with nothing coming back', async () => {
     await giveCredits(wallet, [5])
@@ -92,7 +92,7 @@ describe('an open payment', () => {
     expect(issuer.capture(payment, 32n).signatures).toEqual([])
     expect(await resolvePayment(wallet, id, tiles())).toBe('captured')
     expect(wallet.balance).toMatchObject({ spendable: 0n, inPayments: 0n })
-  }, 30_000)
+  })
 
   it('takes its own change where another copy of the wallet used the same blanks', async () => {
     await giveCredits(wallet, [5])
@@ -114,7 +114,7 @@ describe('an open payment', () => {
     await restoreWallet(fresh, issuer)
     expect(fresh.balance.spendable).toBe(4_095n)
     expect(new Set(fresh.credits.map(({ counter }) => counter)).size).toBe(fresh.credits.length)
-  }, 30_000)
+  })
 })
 
 describe('restoring', () => {
@@ -133,7 +133,7 @@ describe('restoring', () => {
     // Restoring twice adds nothing.
     expect((await restoreWallet(fresh, issuer)).units).toBe(ONE_OPG - 992n)
     expect(unitsIn(fresh.balance)).toBe(ONE_OPG - 992n)
-  }, 120_000)
+  })
 
   it('finds the change of many payments, leaves out that of an open one, and counts on behind it', async () => {
     await buy()
@@ -153,7 +153,7 @@ describe('restoring', () => {
     expect(unitsIn(fresh.balance)).toBe(wallet.balance.spendable)
     expect(unitsIn(fresh.balance)).toBe(ONE_OPG - 992n - 168n - 1_024n - 31n)
     expect(inPayment).toBeGreaterThan(31n)
-  }, 120_000)
+  })
 
   it('counts on behind a payment that nothing came back of', async () => {
     await giveCredits(wallet, [5])
@@ -165,7 +165,7 @@ describe('restoring', () => {
     expect((await fresh.pay(ENCLAVE, 1n)).payment.blanks.map(toHex)).toEqual(
       wallet.keys.blanksFrom(BLANK_SLOTS).map(toHex),
     )
-  }, 30_000)
+  })
 
   it('closes a payment that the wallet itself holds open, and counts its change once', async () => {
     await buy()
@@ -177,7 +177,7 @@ describe('restoring', () => {
     await restoreWallet(behind, issuer)
     expect(behind.balance).toEqual(wallet.balance)
     expect(behind.openPayments).toEqual([])
-  }, 60_000)
+  })
 
   it.each([
     ['one digit', 24, 8, 1],
@@ -239,7 +239,7 @@ describe('restoring', () => {
     expect(fresh.balance.spendable).toBeLessThan(wallet.balance.spendable)
     await restoreWallet(fresh, issuer)
     expect(fresh.balance).toEqual(wallet.balance)
-  }, 60_000)
+  })
 
   it.each([
     ['begins where the last one did', new Uint8Array(8), 0],
@@ -278,7 +278,7 @@ describe('restoring', () => {
     await restoreWallet(fresh, cut(7))
     expect(calls).toBe(7)
     expect(fresh.balance).toEqual(wallet.balance)
-  }, 120_000)
+  })
 
   it('finds exits under way, lets a fresh deposit wait, and keeps one that is not answered', async () => {
     await buy()
@@ -306,7 +306,7 @@ describe('restoring', () => {
     const { spendable, inExits, inPurchases } = fresh.balance
     expect([spendable + inExits, inPurchases]).toEqual([ONE_OPG, 2n * ONE_OPG])
     expect((await fresh.startPurchase(ONE_OPG)).number).toBe(3)
-  }, 60_000)
+  })
 
   it('an old copy of the file lets go of what was spent since, and counts on behind it', async () => {
     await buy()
@@ -319,7 +319,7 @@ describe('restoring', () => {
     const { payment } = await behind.pay(ENCLAVE, 32n)
     expect(issuer.capture(payment, 32n).fee).toBe(32n)
     expect(payment.blanks.map(toHex)).toEqual(wallet.keys.blanksFrom(BLANK_SLOTS).map(toHex))
-  }, 60_000)
+  })
 })
 
 function ports(): RestorePorts {

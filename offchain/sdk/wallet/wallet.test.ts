@@ -47,7 +47,7 @@ describe('buying and paying', () => {
       fees += fee
       expect(wallet.balance).toMatchObject({ spendable: ONE_OPG - fees, inPayments: 0n })
     }
-  }, 30_000)
+  })
 
   it('tells of each credit what the issuer had signed in its place', async () => {
     const purchase = await wallet.startPurchase(ONE_OPG)
@@ -62,7 +62,7 @@ describe('buying and paying', () => {
     for (const credit of change) {
       expect(toHex(wallet.keys.blindedOf(credit))).toBe(toHex(payment.blanks[credit.counter] ?? new Uint8Array()))
     }
-  }, 30_000)
+  })
 
   it('uses every blank and every purchase output once, across restarts', async () => {
     await buy()
@@ -74,14 +74,14 @@ describe('buying and paying', () => {
     expect(new Set(spent).size).toBe(spent.length)
     const next = await (await reopen()).startPurchase(ONE_OPG)
     expect(next.number).toBe(1)
-  }, 30_000)
+  })
 
   it('gives two payments at once different credits', async () => {
     await buy()
     const made = await Promise.all([1, 2, 3].map(() => wallet.pay(ENCLAVE, 64n)))
     const secrets = made.flatMap(({ payment }) => payment.credits.map(({ secret }) => toHex(secret)))
     expect(new Set(secrets).size).toBe(secrets.length)
-  }, 30_000)
+  })
 
   it('says what a request would cost that it cannot pay', async () => {
     await expect(wallet.pay(ENCLAVE, 32n)).rejects.toMatchObject({
@@ -96,7 +96,7 @@ describe('buying and paying', () => {
     const { payment } = await wallet.pay(ENCLAVE, 32n)
     expect(payment.blanks.map(toHex)).toEqual(wallet.keys.blanksFrom(0).map(toHex))
     expect(encodePayment(payment)).toHaveLength(2_405)
-  }, 30_000)
+  })
 })
 
 describe('a wallet believes nobody', () => {
@@ -120,21 +120,21 @@ describe('a wallet believes nobody', () => {
     for (const wrong of bad) await expect(wallet.finishPayment(id, wrong)).rejects.toMatchObject({ code: 'BAD_CHANGE' })
     expect(wallet.openPayments).toHaveLength(1)
     expect(await wallet.finishPayment(id, change)).toBe(32n)
-  }, 30_000)
+  })
 
   it('refuses signatures that are not the keyset’s, and keeps the purchase open', async () => {
     const purchase = await wallet.startPurchase(ONE_OPG)
     const forged = purchase.outputs.map(({ blinded }) => encodeG1(signBlinded(blinded, 5n)))
     await expect(wallet.finishPurchase(purchase.number, forged)).rejects.toMatchObject({ code: 'BAD_SIGNATURE' })
     expect(wallet.balance.inPurchases).toBe(ONE_OPG)
-  }, 30_000)
+  })
 
   it('is not opened under another keyset', async () => {
     await buy()
     await expect(Wallet.open({ seed: SEED, keyset: { ...keyset, chainId: 1 }, store })).rejects.toMatchObject({
       code: 'OTHER_KEYSET',
     })
-  }, 30_000)
+  })
 })
 
 describe('at rest', () => {
@@ -146,7 +146,7 @@ describe('at rest', () => {
     store.fails = false
     const { payment } = await wallet.pay(ENCLAVE, 32n)
     expect(totalUnits(payment.credits.map(({ exponent }) => exponent))).toBeGreaterThanOrEqual(32n)
-  }, 30_000)
+  })
 
   it('the state comes back as it went in', async () => {
     await buy()
@@ -156,7 +156,7 @@ describe('at rest', () => {
     expect(parseState(serializeState(state))).toEqual(state)
     expect(() => parseState('{}')).toThrow(expect.objectContaining({ name: 'WireError' }))
     expect((await reopen()).balance).toEqual(wallet.balance)
-  }, 30_000)
+  })
 
   it('a file opens under its passphrase only, and not when it was changed', async () => {
     const cipher = await openWalletCipher('correct horse')
