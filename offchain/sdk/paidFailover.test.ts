@@ -19,6 +19,7 @@ import { giveCredits, keyset, openBoughtWallet, type PlainIssuer } from '../../t
 import { SILENT } from '../../test/support/postgres.ts'
 import { seededWords } from '../../test/support/seededWords.ts'
 import { bootStagedIssuer, StagedIssuer } from '../../test/support/stagedIssuer.ts'
+import { until } from '../../test/support/until.ts'
 import { type Sender, sendRequest } from './failover.ts'
 import { findGateways, type TrustedGateway } from './gateway.ts'
 import { GatewayPool } from './gatewayPool.ts'
@@ -263,6 +264,8 @@ describe('a wallet', () => {
 
   it('of a caller that leaves loses nothing, whenever that is', async () => {
     const reason = new Error('mine')
+    const [made, returned] = [vi.spyOn(wallet, 'pay'), vi.spyOn(wallet, 'returnPayment')]
+    steps.length = 0
     for (const delayMs of [0, 5, 20, 60]) {
       const abort = new AbortController()
       first.outside = async () => {
@@ -274,7 +277,11 @@ describe('a wallet', () => {
       abort.abort(reason)
       await expect(asked).rejects.toBe(reason)
     }
-    await sleep(150)
+    // What was still being made when its caller left comes back by itself; what was sent, a minute later.
+    await Promise.all(made.mock.results.map(({ value }) => value))
+    const sent = steps.filter(({ kind }) => kind === 'payment-made').length
+    await until(() => returned.mock.calls.length === made.mock.calls.length - sent)
+    await Promise.all(returned.mock.results.map(({ value }) => value))
     aMinutePasses()
     await payer.recover()
     expect(issuer.charged).toBe(FEE)
