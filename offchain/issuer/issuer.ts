@@ -151,7 +151,7 @@ export class IssuerLife {
       return true
     }
     if (handed === 'unreachable') {
-      this.#state = { inactiveBecause: 'too few witnesses answer', isFinal: false }
+      this.#state = { inactiveBecause: 'too few witnesses answer', isFinal: false, isUnwitnessed: true }
       return false
     }
     await this.#write(recovered, recheck)

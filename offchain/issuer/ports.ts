@@ -35,10 +35,11 @@ export type IssuerKeyset = { readonly id: Hex; readonly terms: Keyset; readonly 
 export type ReservePolicy = { readonly seconds: number; readonly renewedSecondsMax: number }
 
 export type ActiveWriter = { readonly writer: Writer; readonly standings: ReadonlyMap<Hex, KeysetStanding> }
-/** `isFinal`: waiting will not help. `isElsewhere`: because another issuer writes. */
+/** `isFinal`: waiting will not help. `isUnwitnessed`: too few witnesses say what is newest. `isElsewhere`: because another issuer writes. */
 export type InactiveWriter = {
   readonly inactiveBecause: string
   readonly isFinal: boolean
+  readonly isUnwitnessed?: boolean
   readonly isElsewhere?: boolean
 }
 
@@ -70,12 +71,15 @@ export function requireActive({ active }: Pick<IssuerPorts, 'active'>): ActiveWr
 }
 
 /**
- * The writer, if it may write this keyset now. Without one nothing new is begun, for good or until its witnesses are reached: exits only. Throws
- * `IssuerError` (`EXIT_ONLY`, `UNKNOWN_KEYSET`, `UNAVAILABLE`).
+ * The writer, if it may write this keyset now. Without one nothing new is begun. Throws `IssuerError`: `EXIT_ONLY` when that is for good or until
+ * its witnesses are reached, `UNAVAILABLE` while it reads its log or stands by, `UNKNOWN_KEYSET`.
  */
 export function requireWriter(ports: IssuerPorts, keyset: Hex): Writer {
   const active = ports.active()
-  if ('inactiveBecause' in active) throw new IssuerError('EXIT_ONLY', active.inactiveBecause)
+  if ('inactiveBecause' in active) {
+    const leavesExits = active.isFinal || active.isUnwitnessed === true
+    throw new IssuerError(leavesExits ? 'EXIT_ONLY' : 'UNAVAILABLE', active.inactiveBecause)
+  }
   const standing = active.standings.get(keyset)
   if (standing === undefined) throw new IssuerError('UNKNOWN_KEYSET', 'this issuer does not have that keyset')
   standing.requireOpen()

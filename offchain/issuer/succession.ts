@@ -116,6 +116,7 @@ export class KeysetStanding {
   readonly #options: StandingOptions
   readonly #closing = new AbortController()
   readonly #loop: Promise<void>
+  #hasLooked = false
   #namedSince: number | undefined
   #confirmedAt = Number.NEGATIVE_INFINITY
   #openedAt: number | undefined
@@ -170,6 +171,9 @@ export class KeysetStanding {
     if (this.#ended === undefined && (this.#offered !== undefined || this.#namedSince !== undefined)) {
       throw new IssuerError('UNAVAILABLE', 'this issuer is taking over: the same may be asked again')
     }
+    if (this.#ended === undefined && !this.#hasLooked) {
+      throw new IssuerError('UNAVAILABLE', 'the vault has not said who writes yet: the same may be asked again')
+    }
     throw new IssuerError('EXIT_ONLY', this.#ended ?? 'the vault does not name this enclave as the writer yet')
   }
 
@@ -197,6 +201,7 @@ export class KeysetStanding {
     const { enclave, keyset, chain, leaseMs, log } = this.#options
     const askedAt = performance.now()
     const writers = (await chain.writers(keyset)).map((writer) => writer.toLowerCase())
+    this.#hasLooked = true
     const isNamed = writers.at(-1) === enclave.toLowerCase()
     if (!isNamed) {
       // A name once read and gone again: somebody has taken over.

@@ -137,7 +137,7 @@ describe('a batch that costs more than it pays', () => {
 
   test('settles when its patience is over', async () => {
     const log = await newLog(4)
-    const process = await start({ economics: { ...economics, patienceSeconds: 1 } })
+    const process = await start({ economics: { ...economics, patienceSeconds: 5 } })
     await process.deliver(log.delivery())
     await process.round()
     expect(await process.states()).toEqual([])

@@ -78,7 +78,7 @@ function mortal(stage: Stage): { options: Parameters<Stages['boot']>[1]; die(ste
         await write(round)
         if (dying === 'after the commit') return forever()
       }),
-      timing: { answerMs: 300 },
+      timing: { answerMs: 1_000 },
     },
     die: (step) => {
       dying = step
@@ -178,7 +178,7 @@ describe('a database that fails', () => {
     let isBroken = false
     let committed = 0
     const issuer = await stages.bootOpen(stage, {
-      timing: { answerMs: 300 },
+      timing: { answerMs: 1_000 },
       wrapStore: withCommits(async (write, round) => {
         // The answer is lost after every other commit.
         if (isBroken && committed++ % 2 === 0) throw new Error('no answer')
@@ -291,7 +291,11 @@ describe('a second writer', () => {
     const first = await stages.bootOpen(stage)
     const { paid } = await reserved(stage, first)
     const standby = await stages.boot(stage)
+    // While it reads the log as well: what it will be shows only then.
+    const other = new TestWallet(keyset, 'other')
+    await expect(other.buy(stage.chain, standby, DEPOSIT)).rejects.toThrow('UNAVAILABLE')
     await until(() => endedBecause(standby).includes('stands by'), 'a standby')
+    await expect(other.buy(stage.chain, standby, DEPOSIT)).rejects.toThrow('UNAVAILABLE')
     await expect(gateway.capture(standby, paid.id, FEE)).rejects.toThrow('UNAVAILABLE')
     await first.close()
     stage.chain.name(keyset.id, standby.enclave)

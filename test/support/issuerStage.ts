@@ -39,7 +39,7 @@ export const DOMAIN: SettlementDomain & { readonly vault: Hex } = {
 const DAY = 86_400
 /** What an aggregator hashes with. */
 const keccak = await createBulkKeccak()
-const TIMING: IssuerTiming = { leaseMs: 1_500, retryMs: 20, answerMs: 1_500 }
+const TIMING: IssuerTiming = { leaseMs: 1_500, retryMs: 20, answerMs: 5_000 }
 
 /** A keyset that signs for a day from now. */
 export function makeKeyset(now: number = Math.floor(Date.now() / 1000)): SecretKeyset {
