@@ -17,6 +17,7 @@ import {
   encodeEip2537G2,
   encodeG1,
   encodeG2,
+  encodeMultipleG1,
   type G1Point,
   type G2Point,
   GROUP_ORDER,
@@ -43,6 +44,7 @@ describe('points of G1', () => {
       fc.property(scalar, (k) => {
         for (const point of [G1.BASE.multiply(k), G1.BASE.multiply(k).negate()]) {
           expect(decodeG1(encodeG1(point)).equals(point)).toBe(true)
+          expect(encodeMultipleG1(point)).toEqual(encodeG1(point))
           expect(decodeEip2537G1(encodeEip2537G1(point)).equals(point)).toBe(true)
         }
       }),

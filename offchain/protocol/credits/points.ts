@@ -57,9 +57,15 @@ export function encodeG1(point: G1Point): Uint8Array<ArrayBuffer> {
   return new Uint8Array(checkG1(point).toBytes(true))
 }
 
-/** The same of a point that is a multiple of a checked one by a scalar of 1 … r - 1, and so needs no check of its own, which takes as long as making it. */
+/**
+ * The same of a point that is a multiple of a checked one by a scalar of 1 … r - 1, and so needs no check of its own, which takes as long as making
+ * it: what the library encodes it checks.
+ */
 export function encodeMultipleG1(point: G1Point): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(point.toBytes(true))
+  const { x, y } = point.toAffine()
+  const bytes = new Uint8Array(encodeUint(x, FIELD_BYTES))
+  bytes[0] = (bytes[0] ?? 0) | IS_COMPRESSED | (isLarger([y]) ? IS_LARGER_Y : 0)
+  return bytes
 }
 
 /** The point's compressed form, 96 bytes. */

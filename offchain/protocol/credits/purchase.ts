@@ -45,7 +45,7 @@ export type Purchase = {
   readonly outputs: readonly PurchaseOutput[]
 }
 
-/** Purchase `number` of this size. Costs about 2 ms of arithmetic an output. Throws `CreditError` (`BAD_AMOUNT`) for any other size. */
+/** Purchase `number` of this size. Costs about 8 ms of arithmetic an output. Throws `CreditError` (`BAD_AMOUNT`) for any other size. */
 export function createPurchase(seed: Uint8Array, keyset: Keyset, number: number, units: bigint): Purchase {
   const id = hashKeyset(keyset)
   const claimPrivateKey = deriveClaimKey(seed, id, number)

@@ -21,7 +21,7 @@ export class WalletKeys {
   readonly keyset: Keyset
   readonly keysetId: Hex
   readonly #seed: Uint8Array
-  /** The purchase that was derived last: starting, asking and finishing take the same, and it costs 150 ms. */
+  /** The purchase that was derived last: starting, asking and finishing take the same, and it costs half a second. */
   #purchase: Purchase | undefined
 
   /** `seed` is 32 bytes. Throws `CreditError` for a keyset that may not be used. */
