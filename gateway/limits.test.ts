@@ -1,45 +1,14 @@
 /** How long a request to a gateway may be, unless its configuration says otherwise. What else it takes: targetLimits.test.ts. @module */
 import { expect, it } from 'vitest'
-import { generateGatewayKey, KeyRing } from '#node/sealing/keyRing.ts'
-import { createNodeSuites } from '#node/sealing/nodeSuites.ts'
-import { ReplayMemory } from '#node/sealing/replayMemory.ts'
-import { createSealedServer } from '#node/sealing/sealedServer.ts'
 import { encodeRequest } from '#protocol/sealing/binaryHttp.ts'
 import { sealChunkedRequest } from '#protocol/sealing/chunkedOhttp.ts'
 import { sealRequest } from '#protocol/sealing/ohttp.ts'
 import { requestSizeClass } from '#protocol/sealing/padding.ts'
-import { KEM_X25519 } from '#protocol/sealing/suite.ts'
+import { startLimitedServer } from '../test/support/limitedServer.ts'
 import { GATEWAY_LIMITS, sealedLimits } from './limits.ts'
 
 const HEAD = { method: 'POST', scheme: 'https', authority: 'g', path: '/v1/embeddings', headers: [] } as const
-const suites = createNodeSuites()
-const keys = new KeyRing()
-const key = await generateGatewayKey(suites, 1, KEM_X25519)
-keys.add(key)
-let outcomes: string[] = []
-const server = createSealedServer({
-  keys,
-  suites,
-  replay: new ReplayMemory(Date.now),
-  handle: async ({ body }) => {
-    outcomes.push(`${body.length} bytes handled`)
-    return { status: 200, headers: [], body: new Uint8Array() }
-  },
-  limits: sealedLimits(GATEWAY_LIMITS),
-  onRefused: (code) => outcomes.push(code),
-})
-
-/** The status outside the seal, and what became of the request. */
-async function outcome(
-  body: Uint8Array<ArrayBuffer>,
-  contentType: string,
-  declaredBytes: number = body.length,
-): Promise<(number | string)[]> {
-  outcomes = []
-  const headers = { 'content-type': contentType, 'content-length': `${declaredBytes}` }
-  const { status } = await server(new Request('https://gateway/gateway', { method: 'POST', headers, body }))
-  return [status, ...outcomes]
-}
+const { suites, config, outcome } = await startLimitedServer(sealedLimits(GATEWAY_LIMITS))
 
 /** A request with so much content, in the padding that clients give it. */
 const requestOf = (bytes: number): Uint8Array =>
@@ -47,7 +16,7 @@ const requestOf = (bytes: number): Uint8Array =>
 
 it('takes content of 16,777,216 bytes in its padding and not one more', async () => {
   const ask = async (bytes: number): Promise<(number | string)[]> => {
-    const { encapsulated } = await sealRequest(suites, key.config, requestOf(bytes))
+    const { encapsulated } = await sealRequest(suites, config, requestOf(bytes))
     return outcome(encapsulated, 'message/ohttp-req')
   }
   expect(await ask(16_777_216)).toEqual([200, '16777216 bytes handled'])
@@ -55,7 +24,7 @@ it('takes content of 16,777,216 bytes in its padding and not one more', async ()
 })
 
 it('takes as much in chunks, which are longer by their lengths and tags', async () => {
-  const { encapsulated } = await sealChunkedRequest(suites, key.config, requestOf(16_777_216))
+  const { encapsulated } = await sealChunkedRequest(suites, config, requestOf(16_777_216))
   expect(await outcome(encapsulated, 'message/ohttp-chunked-req')).toEqual([200, '16777216 bytes handled'])
 })
 
