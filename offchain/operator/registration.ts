@@ -26,9 +26,12 @@ import type { GatewayAgent } from './peers.ts'
 /** The registry's interface with the errors of its verifier, which it passes on. */
 const REGISTRATION_ABI = [...enclaveRegistryAbi, ...nitroVerifierAbi.filter((entry) => entry.type === 'error')] as const
 
+type OperatorWallet = WalletClient<Transport, Chain, Account>
+
 export type RegistryAccess = {
   readonly client: PublicClient
-  readonly wallet: WalletClient<Transport, Chain, Account>
+  /** Its transactions leave one after another, whoever sends them. */
+  readonly wallet: OperatorWallet
   readonly registry: Hex
 }
 
@@ -53,9 +56,22 @@ export async function connectRegistry(rpcUrl: string, registry: Hex, privateKey:
   const options = { chain, transport: http(rpcUrl), pollingInterval: 200 }
   return {
     client: createPublicClient(options) as PublicClient,
-    wallet: createWalletClient({ ...options, account: privateKeyToAccount(privateKey) }),
+    wallet: sendingInTurn(createWalletClient({ ...options, account: privateKeyToAccount(privateKey) })),
     registry,
   }
+}
+
+/** Two transactions that are made at once ask the node for a nonce at once, and get the same. They are sent in turn; none waits until another is mined. */
+function sendingInTurn(wallet: OperatorWallet): OperatorWallet {
+  let last: Promise<unknown> = Promise.resolve()
+  const inTurn = <Sent>(send: () => Promise<Sent>): Promise<Sent> => {
+    const sent = last.then(send)
+    last = sent.catch(() => undefined)
+    return sent
+  }
+  const sendTransaction = (call: never) => inTurn(() => wallet.sendTransaction(call))
+  const writeContract = (call: never) => inTurn(() => wallet.writeContract(call))
+  return { ...wallet, sendTransaction, writeContract } as OperatorWallet
 }
 
 export type Registered = { readonly enclave: Hex; readonly transaction: Hex; readonly gasUsed: bigint }

@@ -1,4 +1,4 @@
-/** A succession as the vault sees it: what TypeScript signs is what Solidity recovers, and telling the vault twice is no failure. @module */
+/** A succession as the vault sees it: what TypeScript signs is what Solidity recovers, and telling the vault twice is no failure; and how an operator sends. @module */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { advanceKeyset } from '#chain/timelock.ts'
 import type { Hex } from '#protocol/bytes.ts'
@@ -63,6 +63,19 @@ async function readers() {
   const rpcUrls = [chain.rpcUrl, `${chain.rpcUrl}/`]
   return connectChain({ rpcUrls, chainId, registry, vault, fromBlock: 0n })
 }
+
+it('an operator’s transactions that are made at once all arrive, also behind one that the chain refuses', async () => {
+  const { client, wallet } = access
+  const { address } = wallet.account
+  const from = await client.getTransactionCount({ address })
+  const send = (gas?: bigint) =>
+    wallet.sendTransaction({ to: address, value: 0n, ...(gas === undefined ? {} : { gas }) })
+  const sent = await Promise.allSettled([send(), send(1n), send(), send(), send()])
+  expect(sent.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled', 'fulfilled'])
+  const hashes = sent.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+  const nonces = await Promise.all(hashes.map(async (hash) => (await client.getTransaction({ hash })).nonce))
+  expect(nonces).toEqual([0, 1, 2, 3].map((i) => from + i))
+})
 
 describe('the vault', () => {
   it('refuses a word that the writer did not give, for this vault and this successor, and successors that are no issuer', async () => {
