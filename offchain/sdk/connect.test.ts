@@ -107,6 +107,33 @@ test('a response that came from elsewhere has no receipt here', async () => {
   await expect(sealed.receiptOf(new Response())).rejects.toMatchObject({ code: 'BAD_OPTIONS' })
 })
 
+test('whoever leaves while it connects gets the own reason, and nothing is asked for whoever had left before', async () => {
+  const asked = Promise.withResolvers<void>()
+  let count = 0
+  const relay = (): Promise<Response> => {
+    count++
+    asked.resolve()
+    return new Promise(() => {})
+  }
+  const reason = new Error('mine')
+  const abort = new AbortController()
+  const connecting = client.connect('http://relay.invalid', { signal: abort.signal, fetch: relay })
+  await asked.promise
+  abort.abort(reason)
+  await expect(connecting).rejects.toBe(reason)
+  const { reads } = client
+  await expect(client.connect('http://relay.invalid', { signal: abort.signal, fetch: relay })).rejects.toBe(reason)
+  expect([count, client.reads]).toEqual([1, reads])
+})
+
+test('what ends a connection later does not end what is asked on it', async () => {
+  const { url } = await stage.addGateway()
+  const abort = new AbortController()
+  const sealed = await client.connect(await stage.addRelay([url]), { signal: abort.signal })
+  abort.abort()
+  await expectHello(sealed, await chat(sealed))
+})
+
 test('a chain that does not answer is said so', async () => {
   for (const rpcUrl of ['http://127.0.0.1:9', []]) {
     await expect(client.connect('http://127.0.0.1:9', { rpcUrl })).rejects.toMatchObject({ code: 'CHAIN_FAILED' })

@@ -11,6 +11,7 @@ import { registryReadsAbi } from '#chain/generated/readsAbis.ts'
 import type { Hex } from '#protocol/bytes.ts'
 import { createWebSuites } from '#protocol/sealing/webSuites.ts'
 import { parseReceiptFile } from '#protocol/wire/receiptFile.ts'
+import { unlessAborted } from './abort.ts'
 import { SealpathError } from './errors.ts'
 import { sendRequest } from './failover.ts'
 import { findGateways, type Network, type TrustedGateway } from './gateway.ts'
@@ -49,9 +50,14 @@ export type SealedClient = {
   recover(): Promise<number>
 }
 
-/** Reads the registry, checks the evidence of every gateway behind the relay, and picks one. Throws `SealpathError`. */
+/** Reads the registry, checks the evidence of every gateway behind the relay, and picks one. Throws `SealpathError`, and the reason of `signal`. */
 export async function connect(options: ConnectOptions): Promise<SealedClient> {
   checkOptions(options)
+  options.signal?.throwIfAborted()
+  return unlessAborted(open(options), options.signal)
+}
+
+async function open(options: ConnectOptions): Promise<SealedClient> {
   const { onStep = () => {}, policy = {}, timeoutMs = TIMEOUT_MS, attemptsMax = ATTEMPTS_MAX } = options
   const network = await readNetwork(options)
   const suites = createWebSuites()
@@ -85,6 +91,7 @@ export async function connect(options: ConnectOptions): Promise<SealedClient> {
       ? undefined
       : (await import('./wallet/openPayer.ts')).openPayer({ ...options, wallet: options.wallet }, network, access)
   let gateway = await firstGateway(pool, attemptsMax)
+  options.signal?.throwIfAborted()
   const onGateway = (chosen: TrustedGateway) => {
     if (chosen !== gateway) announce(chosen)
     gateway = chosen

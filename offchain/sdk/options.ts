@@ -32,6 +32,8 @@ export type ConnectOptions = {
   readonly attemptsMax?: number
   /** Asks relays in place of the platform's `fetch`: to see what leaves, or to take another way there. The chain and the aggregator are asked without it. */
   readonly fetch?: RelayFetch
+  /** Gives up connecting. Requests have signals of their own. */
+  readonly signal?: AbortSignal
   /** Told of each step, for user interfaces. */
   readonly onStep?: (step: Step) => void
   /** Told of each verified receipt. */
