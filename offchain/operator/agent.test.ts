@@ -28,7 +28,7 @@ import { parseJson, toJson } from '#protocol/wire/json.ts'
 import { until } from '../../test/support/until.ts'
 import { OperatorAgent } from './agent.ts'
 import { EnclaveOutbox } from './outbox.ts'
-import { connectGateway, deliver, deliverClearing } from './peers.ts'
+import { connectEnclave, deliver, deliverClearing } from './peers.ts'
 import type { RegistryAccess } from './registration.ts'
 
 const BINDING = {
@@ -219,7 +219,7 @@ function startAgent(gatewayUrl: string, aggregators: readonly string[]): Operato
       evidenceRenewalSeconds: 3_600,
       keyRotationSeconds: 302_400,
     },
-    connectGateway(gatewayUrl),
+    connectEnclave(gatewayUrl),
     absentChain(),
     SILENT,
   )
@@ -246,7 +246,7 @@ test('delivers every leaf in order to every aggregator, and lets the enclave for
   await until(() => aggregators.every((aggregator) => aggregator.sizeOf(gateway.enclave) === 60))
   for (const aggregator of aggregators) expectAll(aggregator, gateway.enclave, 60)
   await until(() => gateway.log.isHandedOver)
-  expect(agent.state).toMatchObject({ enclave: gateway.enclave, isGatewayReachable: true, isRegistered: false })
+  expect(agent.state).toMatchObject({ enclave: gateway.enclave, isEnclaveReachable: true, isRegistered: false })
 })
 
 test('fills an aggregator that came back, while the other never waits', async () => {
@@ -346,12 +346,12 @@ test('notices a gateway that is gone, and a new enclave in its place', async () 
   await earn(first, 0, 3)
   await until(() => aggregator.sizeOf(first.enclave) === 3)
   await server.close()
-  await until(() => !agent.state.isGatewayReachable)
+  await until(() => !agent.state.isEnclaveReachable)
   const second = await bootGateway()
   await listen(second.app, server.port)
   await earn(second, 0, 4)
   await until(() => aggregator.sizeOf(second.enclave) === 4)
-  expect(agent.state).toMatchObject({ enclave: second.enclave, isGatewayReachable: true })
+  expect(agent.state).toMatchObject({ enclave: second.enclave, isEnclaveReachable: true })
 })
 
 test("delivers an issuer's log and clearings, each clearing once to every aggregator", async () => {
@@ -452,7 +452,7 @@ test.each([
   const { url } = await listen(app)
   const gateway = await bootGateway()
   await earn(gateway, 0, 1)
-  const { head } = await connectGateway((await listen(gateway.app)).url).log(0)
+  const { head } = await connectEnclave((await listen(gateway.app)).url).log(0)
   if (head === undefined) throw new Error('expected a head')
   await expect(deliver(url, { head, from: 0n, leaves: LEAVES[0] ?? new Uint8Array() })).rejects.toMatchObject({
     name: 'AppError',

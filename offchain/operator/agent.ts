@@ -13,7 +13,7 @@ import { ClearingBox } from './clearingBox.ts'
 import type { OperatorConfig } from './config.ts'
 import { rotateKeys } from './keyRotation.ts'
 import { EnclaveOutbox, openOutboxes } from './outbox.ts'
-import { deliver, deliverClearing, type GatewayAgent } from './peers.ts'
+import { deliver, deliverClearing, type EnclaveAgent } from './peers.ts'
 import { retirePredecessors } from './predecessors.ts'
 import { activeUntil, type RegistryAccess, registerEnclave, renewEvidence } from './registration.ts'
 import { takeOver } from './successions.ts'
@@ -35,11 +35,11 @@ const ROTATION_CHECK_MS = 60_000
 /** How often enclaves that were replaced are looked for. */
 const RETIRE_CHECK_MS = 60_000
 
-export type AgentState = { enclave: Hex | undefined; isRegistered: boolean; isGatewayReachable: boolean }
+export type AgentState = { enclave: Hex | undefined; isRegistered: boolean; isEnclaveReachable: boolean }
 
 export class OperatorAgent {
   readonly #config: OperatorConfig
-  readonly #gateway: GatewayAgent
+  readonly #enclave: EnclaveAgent
   readonly #access: RegistryAccess
   readonly #log: Logger
   readonly #outboxes: Map<Hex, EnclaveOutbox>
@@ -48,11 +48,11 @@ export class OperatorAgent {
   #clearingsFor: Hex | undefined
   readonly #stop = new AbortController()
   readonly #loops: Promise<void>[] = []
-  readonly state: AgentState = { enclave: undefined, isRegistered: false, isGatewayReachable: false }
+  readonly state: AgentState = { enclave: undefined, isRegistered: false, isEnclaveReachable: false }
 
-  constructor(config: OperatorConfig, gateway: GatewayAgent, access: RegistryAccess, log: Logger) {
+  constructor(config: OperatorConfig, enclave: EnclaveAgent, access: RegistryAccess, log: Logger) {
     this.#config = config
-    this.#gateway = gateway
+    this.#enclave = enclave
     this.#access = access
     this.#log = log
     this.#outboxes = openOutboxes(config.dataFolder)
@@ -86,8 +86,8 @@ export class OperatorAgent {
 
   /** Fetches what the enclave has logged since, stores it, and only then lets the enclave forget it. */
   async #collect(): Promise<void> {
-    const { statement } = await this.#gateway.status()
-    this.state.isGatewayReachable = true
+    const { statement } = await this.#enclave.status()
+    this.state.isEnclaveReachable = true
     if (statement.enclave !== this.state.enclave) {
       this.#log.info('enclave found', { enclave: statement.enclave })
       this.state.enclave = statement.enclave
@@ -97,11 +97,11 @@ export class OperatorAgent {
     }
     this.#clearingsFor = statement.role === 'issuer' ? statement.settlement : undefined
     const outbox = this.#outboxOf(statement.enclave)
-    const { from, leaves, head } = await this.#gateway.log(outbox.size)
+    const { from, leaves, head } = await this.#enclave.log(outbox.size)
     // Also without new leaves: a crash may have come between them and their head.
     outbox.store(Number(from), leaves, head)
     if (this.#acknowledged.get(outbox) === outbox.size) return
-    await this.#gateway.acknowledge(outbox.size)
+    await this.#enclave.acknowledge(outbox.size)
     this.#acknowledged.set(outbox, outbox.size)
   }
 
@@ -117,14 +117,14 @@ export class OperatorAgent {
   async #clear(): Promise<void> {
     const settlement = this.#clearingsFor
     if (settlement === undefined) return
-    const clearings = await this.#gateway.clearings()
+    const clearings = await this.#enclave.clearings()
     this.#clearings.replace(clearings)
     const now = Date.now()
     if (now - this.#clearedAt < CLEARED_CHECK_MS) return
     this.#clearedAt = now
     for (const clearing of clearings) {
       const settled = await readCleared(this.#access.client, settlement, clearing)
-      if (settled.enclaves.length > 0) await this.#gateway.acknowledgeClearing(settled)
+      if (settled.enclaves.length > 0) await this.#enclave.acknowledgeClearing(settled)
     }
   }
 
@@ -135,7 +135,7 @@ export class OperatorAgent {
     const now = performance.now()
     if (this.#clearingsFor === undefined || now - this.#successionsAt < SUCCESSIONS_CHECK_MS) return
     this.#successionsAt = now
-    const { vault, successions } = await this.#gateway.successions()
+    const { vault, successions } = await this.#enclave.successions()
     const failures: unknown[] = []
     for (const succession of successions) {
       const { keyset, successor } = succession
@@ -161,13 +161,13 @@ export class OperatorAgent {
     if (!this.state.isRegistered) this.#activeUntil = await activeUntil(this.#access, enclave)
     this.state.isRegistered = this.#activeUntil > now
     if (this.#activeUntil - now < RENEW_BEFORE_SECONDS) {
-      const { transaction, gasUsed } = await registerEnclave(this.#access, this.#gateway)
+      const { transaction, gasUsed } = await registerEnclave(this.#access, this.#enclave)
       this.#renewedAt = now
       this.#activeUntil = await activeUntil(this.#access, enclave)
       this.state.isRegistered = this.#activeUntil > now
       this.#log.info('enclave registered', { enclave, transaction, gasUsed })
     } else if (now - this.#renewedAt > this.#config.evidenceRenewalSeconds) {
-      await renewEvidence(this.#access, this.#gateway)
+      await renewEvidence(this.#access, this.#enclave)
       this.#renewedAt = now
       this.#log.info('evidence renewed', { enclave })
     }
@@ -181,7 +181,7 @@ export class OperatorAgent {
     const now = performance.now()
     if (enclave === undefined || !isRegistered || now < this.#rotationDueAt) return
     this.#rotationDueAt = now + Math.min(ROTATION_CHECK_MS, 100 * this.#config.keyRotationSeconds)
-    const step = await rotateKeys(this.#access, this.#gateway, this.#config.keyRotationSeconds)
+    const step = await rotateKeys(this.#access, this.#enclave, this.#config.keyRotationSeconds)
     if (step !== undefined)
       this.#log.info(step.kind === 'announced' ? 'keys announced' : 'keys in use', { enclave, ...step })
   }
@@ -265,7 +265,7 @@ export class OperatorAgent {
         if (pauseMs > this.#config.pollMs) this.#log.info(`${name} works again`)
         pauseMs = this.#config.pollMs
       } catch (error) {
-        if (name === 'collect') this.state.isGatewayReachable = false
+        if (name === 'collect') this.state.isEnclaveReachable = false
         if (pauseMs === this.#config.pollMs) {
           const reason = error instanceof Error ? error.message : 'unknown'
           this.#log.warn(`${name} failed`, { ...errorFields(error), reason })

@@ -8,7 +8,7 @@ import { enclaveRegistryAbi } from '#chain/generated/abis.ts'
 import { AppError } from '#node/appError.ts'
 import { type Hex, toHex } from '#protocol/bytes.ts'
 import { keccak256 } from '#protocol/hash.ts'
-import type { GatewayAgent } from './peers.ts'
+import type { EnclaveAgent } from './peers.ts'
 import { asAppError, type RegistryAccess } from './registration.ts'
 
 export type RotationStep =
@@ -23,22 +23,22 @@ type Entry = { readonly hash: Hex; readonly activeFrom: number; readonly expires
  */
 export async function rotateKeys(
   access: RegistryAccess,
-  gateway: GatewayAgent,
+  enclave: EnclaveAgent,
   afterSeconds: number,
 ): Promise<RotationStep | undefined> {
-  const { statement, keyConfigs } = await gateway.status()
+  const { statement, keyConfigs } = await enclave.status()
   const served = toHex(keccak256(keyConfigs))
   const { now, entries } = await readKeyConfigs(access, statement.enclave)
   const [newest] = entries.toSorted((a, b) => b.activeFrom - a.activeFrom)
   if (newest === undefined) return undefined
   if (newest.hash !== served) {
     if (newest.activeFrom > now) return undefined
-    await gateway.useKeys(newest.hash)
+    await enclave.useKeys(newest.hash)
     return { kind: 'used', keyConfigs: newest.hash }
   }
   const hasRoom = entries.some(({ expiresAt }) => expiresAt <= now)
   if (now - newest.activeFrom < afterSeconds || !hasRoom) return undefined
-  const offer = await gateway.nextKeys()
+  const offer = await enclave.nextKeys()
   if (offer === undefined) return undefined
   const transaction = await announce(access, statement.enclave, offer)
   return { kind: 'announced', keyConfigs: offer.hash, transaction }

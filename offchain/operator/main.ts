@@ -10,7 +10,7 @@ import { addDepositRoutes } from './deposits/depositApp.ts'
 import { openDepositDesk } from './deposits/depositDesk.ts'
 import { createPageApp } from './page/pageApp.ts'
 import { Payouts } from './payouts.ts'
-import { connectDuty, connectGateway } from './peers.ts'
+import { connectDuty, connectEnclave } from './peers.ts'
 import { connectRegistry } from './registration.ts'
 import { VaultDuty } from './vaultDuty.ts'
 
@@ -21,17 +21,17 @@ const PAYOUTS_POLL_MS = 300_000
 
 await runRole('operator', OperatorConfigSchema, async (config, log, metrics) => {
   const access = await connectRegistry(config.rpcUrl, config.registry, readKeyFile(config.accountKeyFile))
-  const gateway = connectGateway(config.gatewayAgentUrl)
-  const agent = new OperatorAgent(config, gateway, access, log)
+  const enclave = connectEnclave(config.gatewayAgentUrl)
+  const agent = new OperatorAgent(config, enclave, access, log)
   const { fromBlock } = config
   const payouts = new Payouts({ access, log, fromBlock, unitsMin: config.payouts?.unitsMin, pollMs: PAYOUTS_POLL_MS })
   addGauge(metrics, 'sealpath_operator_reachable', '1 while the enclave answers', () =>
-    Number(agent.state.isGatewayReachable),
+    Number(agent.state.isEnclaveReachable),
   )
   addGauge(metrics, 'sealpath_operator_registered', '1 while it is registered', () => Number(agent.state.isRegistered))
   const app = new Hono()
   addHealth(app, () => [
-    ...(agent.state.isGatewayReachable ? [] : ['the enclave does not answer']),
+    ...(agent.state.isEnclaveReachable ? [] : ['the enclave does not answer']),
     ...(agent.state.isRegistered ? [] : ['the enclave is not registered']),
   ])
   if (config.deposits !== undefined) {
@@ -55,7 +55,7 @@ await runRole('operator', OperatorConfigSchema, async (config, log, metrics) => 
       state: () => agent.state,
       log: () => agent.logState(),
       // An issuer has none.
-      prices: () => gateway.prices().catch(() => undefined),
+      prices: () => enclave.prices().catch(() => undefined),
       logger: log,
     })
   const pageServer = page && config.page && (await startServer(page, config.page))

@@ -34,7 +34,7 @@ const TIMEOUT_MS = 10_000
 /** A full answer of the enclave's log, in base64, is 2.7 MiB; as many clearings as can be are 3.1 MiB. */
 const ANSWER_BYTES_MAX = 4_194_304
 
-export type GatewayAgent = {
+export type EnclaveAgent = {
   status(): Promise<AgentStatus>
   renewEvidence(nonce: Hex): Promise<Uint8Array>
   /** The sealing keys that come next; undefined while those before the present ones still open requests. */
@@ -53,12 +53,12 @@ export type GatewayAgent = {
 }
 
 /** The enclave's agent interface. Every call throws `AppError` (`PEER_FAILED`, retryable). */
-export function connectGateway(url: string): GatewayAgent {
+export function connectEnclave(url: string): EnclaveAgent {
   return {
-    status: async () => parse(AgentStatusSchema, await call(url, '/agent/status'), 'gateway status'),
+    status: async () => parse(AgentStatusSchema, await call(url, '/agent/status'), 'status of the enclave'),
     async renewEvidence(nonce) {
       const answer = await call(url, '/agent/evidence', { nonce })
-      return parse(EvidenceAnswerSchema, answer, 'gateway evidence').document
+      return parse(EvidenceAnswerSchema, answer, 'evidence of the enclave').document
     },
     async nextKeys() {
       const { ok, status, text } = await post(url, '/agent/keys/next', {})
@@ -69,7 +69,7 @@ export function connectGateway(url: string): GatewayAgent {
     async useKeys(hash) {
       await call(url, '/agent/keys/use', { hash })
     },
-    log: async (from) => parse(AgentLogSchema, await call(url, `/agent/log?from=${from}`), 'gateway log'),
+    log: async (from) => parse(AgentLogSchema, await call(url, `/agent/log?from=${from}`), 'log of the enclave'),
     async acknowledge(size) {
       await call(url, '/agent/acknowledged', { size: BigInt(size) })
     },

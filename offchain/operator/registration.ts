@@ -21,7 +21,7 @@ import { type Hex, toHex } from '#protocol/bytes.ts'
 import { authorityIds, makeNitroHints } from '#protocol/evidence/nitroHints.ts'
 import { ENCLAVE_ROLE } from '#protocol/evidence/statement.ts'
 import type { AgentStatus } from '#protocol/wire/agentApi.ts'
-import type { GatewayAgent } from './peers.ts'
+import type { EnclaveAgent } from './peers.ts'
 
 /** The registry's interface with the errors of its verifier, which it passes on. */
 const REGISTRATION_ABI = [...enclaveRegistryAbi, ...nitroVerifierAbi.filter((entry) => entry.type === 'error')] as const
@@ -80,9 +80,9 @@ export type Registered = { readonly enclave: Hex; readonly transaction: Hex; rea
  * Makes fresh evidence over the newest finalized block's hash, and registers or renews the enclave with it: the chain verifies the document
  * itself, with hints that are made here. Throws `AppError` (`PEER_FAILED`, `RPC_FAILED`; `NOT_REGISTERED` with the chain's reason).
  */
-export async function registerEnclave(access: RegistryAccess, gateway: GatewayAgent): Promise<Registered> {
-  const status = await gateway.status()
-  const document = await renewEvidence(access, gateway)
+export async function registerEnclave(access: RegistryAccess, enclave: EnclaveAgent): Promise<Registered> {
+  const status = await enclave.status()
+  const document = await renewEvidence(access, enclave)
   const { statement } = status
   try {
     const hints = makeNitroHints(document, await readCached(access, document))
@@ -113,14 +113,14 @@ async function readCached({ client, registry }: RegistryAccess, document: Uint8A
 }
 
 /** Makes fresh evidence that everybody gets from now on, over the newest finalized block's hash. */
-export async function renewEvidence(access: RegistryAccess, gateway: GatewayAgent): Promise<Uint8Array> {
+export async function renewEvidence(access: RegistryAccess, enclave: EnclaveAgent): Promise<Uint8Array> {
   let hash: Hex
   try {
     hash = (await access.client.getBlock({ blockTag: 'finalized' })).hash
   } catch (cause) {
     throw asAppError(cause)
   }
-  return gateway.renewEvidence(hash)
+  return enclave.renewEvidence(hash)
 }
 
 /** Until when the registry knows the enclave as active, in seconds; 0 when it does not. */

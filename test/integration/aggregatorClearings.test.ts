@@ -31,7 +31,7 @@ import { settleCalldata } from '../../offchain/aggregator/chainAccess.ts'
 import { AGGREGATOR_LIMITS, SETTLE_POLICY, type SettlePolicy } from '../../offchain/aggregator/config.ts'
 import { OperatorAgent } from '../../offchain/operator/agent.ts'
 import { readCleared } from '../../offchain/operator/cleared.ts'
-import { connectGateway } from '../../offchain/operator/peers.ts'
+import { connectEnclave } from '../../offchain/operator/peers.ts'
 import { connectRegistry } from '../../offchain/operator/registration.ts'
 import { Process, type ProcessOptions, until } from '../support/aggregatorProcess.ts'
 import { deployLocal, type LocalChain, registerTestEnclave } from '../support/chain.ts'
@@ -598,7 +598,7 @@ describe("the issuer's agent", () => {
         evidenceRenewalSeconds: 3_600,
         keyRotationSeconds: 302_400,
       },
-      connectGateway(server.url),
+      connectEnclave(server.url),
       await connectRegistry(chain.rpcUrl, chain.addresses.registry, chain.keyOf('operator')),
       SILENT,
     )

@@ -15,7 +15,7 @@ import { probeRole } from '../../offchain/cli/statusProbes.ts'
 import { fetchBatch } from '../../offchain/explorer/batch.ts'
 import { fetchPeer } from '../../offchain/issuer/peerDocuments.ts'
 import { connectWitness } from '../../offchain/issuer/witness.ts'
-import { connectGateway } from '../../offchain/operator/peers.ts'
+import { connectEnclave } from '../../offchain/operator/peers.ts'
 import { fetchDocument } from '../../offchain/sdk/relayDocuments.ts'
 
 const DOMAIN = { chainId: 31_337, settlement: `0x${'5e'.repeat(20)}` } as const
@@ -83,7 +83,7 @@ const ROWS: readonly Row[] = [
     text: '{"asset":"none"}',
     taken: /price list/,
     refused: 'no answer from',
-    act: () => connectGateway(url).prices(),
+    act: () => connectEnclave(url).prices(),
   },
   {
     who: 'an issuer of a witness',
