@@ -34,9 +34,9 @@ function total(amounts) {
   return amounts.reduce((sum, amount) => sum + BigInt(amount), 0n)
 }
 
-function showNow({ enclave, isGatewayReachable, isRegistered, log }) {
+function showNow({ enclave, isEnclaveReachable, isRegistered, log }) {
   const now = element('now')
-  const standing = !isGatewayReachable ? 'does not answer' : isRegistered ? 'registered' : 'not registered yet'
+  const standing = !isEnclaveReachable ? 'does not answer' : isRegistered ? 'registered' : 'not registered yet'
   const list = make('dl')
   fact(list, 'Enclave', standing, enclave)
   fact(list, 'Receipts logged', log.leaves.toLocaleString('en-US'))
