@@ -73,7 +73,7 @@ export function createRelayApp(
 
   const passDocument = (c: Context, path: string, type: string): Promise<Response> =>
     admitted(c, async (gateway, release) => {
-      const bytes = await readDocument(gateway.openDocument(path), limits.documentTimeoutMs).finally(release)
+      const bytes = await readDocument(() => gateway.openDocument(path), limits.documentTimeoutMs).finally(release)
       if (bytes === undefined) return problem(502, 'the gateway has no such document now')
       return new Response(bytes, { headers: { 'content-type': type, 'cache-control': 'no-store' } })
     })

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
 import { RelayStage } from '../../test/support/relayStage.ts'
 import { RELAY_LIMITS } from './config.ts'
@@ -34,4 +34,16 @@ test('256 connections are kept for the next requests, and all above are closed o
   expect(new Set(sockets).size).toBe(260)
   await setImmediate()
   expect(sockets.filter(({ destroyed }) => !destroyed)).toHaveLength(256)
+})
+
+test('a connection is used no more two seconds before the gateway closes it', async () => {
+  // Node's servers close after five, and say so.
+  const url = await stage.gateway((_request, response) => void response.end('ok'))
+  const route = createGatewayRoute({ name: 'g', url }, RELAY_LIMITS)
+  const first = await socketOf(route.open({}))
+  await setImmediate()
+  expect(await socketOf(route.open({}))).toBe(first)
+  await sleep(3_500)
+  expect(first.destroyed).toBe(true)
+  expect(await socketOf(route.open({}))).not.toBe(first)
 })

@@ -6,6 +6,10 @@ import type { RelayedGateway, RelayLimits } from './config.ts'
 
 /** Connections kept for the next request, so that clients share them and a gateway cannot tell clients by their connections. */
 const FREE_CONNECTIONS_MAX = 256
+/** How long a connection is kept, in milliseconds, unless the gateway says less. Without it Node does not heed what the gateway says. */
+const IDLE_MS = 60_000
+/** How long before the gateway would close an idle connection it is used no more, in milliseconds: the next request must not meet the end of it. */
+const IDLE_MARGIN_MS = 2_000
 /** Bytes on their way to a gateway that does not read, before the client has to wait. */
 const UPLOAD_BUFFER_BYTES = 65_536
 
@@ -31,7 +35,13 @@ export function createGatewayRoute(
 ): GatewayRoute {
   const target = new URL('/gateway', url)
   const isTls = target.protocol === 'https:'
-  const agentOptions = { keepAlive: true, maxFreeSockets: FREE_CONNECTIONS_MAX, highWaterMark: UPLOAD_BUFFER_BYTES }
+  const agentOptions = {
+    keepAlive: true,
+    maxFreeSockets: FREE_CONNECTIONS_MAX,
+    timeout: IDLE_MS,
+    agentKeepAliveTimeoutBuffer: IDLE_MARGIN_MS,
+    highWaterMark: UPLOAD_BUFFER_BYTES,
+  }
   const authorities = caFile === undefined ? {} : { ca: readAuthorities(caFile) }
   const agent = isTls ? new HttpsAgent({ ...agentOptions, ...authorities }) : new HttpAgent(agentOptions)
   const told = new Map<string, number>()

@@ -151,6 +151,19 @@ describe.skipIf(isChromiumMissing)('the explorer', () => {
     await page.close()
   })
 
+  it('asks again for evidence that it could not have at first', async () => {
+    const page = await openPage('#/')
+    await page.clock.install()
+    const isEvidence = (url: URL): boolean => url.pathname.endsWith('/evidence')
+    await page.route(isEvidence, (route) => route.abort())
+    await page.goto(`${stage.siteUrl}#/enclave/${receipt.file.public.enclave}`)
+    await page.getByText(/^The relay .* does not lead to this enclave\.$/).waitFor()
+    await page.unroute(isEvidence)
+    await page.clock.fastForward(15_000)
+    expect(new Set(Object.values(await stepsOf(page)))).toEqual(new Set(['passed']))
+    await page.close()
+  })
+
   it('accepts the receipt with every step passed, and saves a proof bundle that needs no aggregator', async () => {
     const page = await openPage('#/receipt')
     await drop(page, receipt.toJson())

@@ -110,6 +110,8 @@ export class ExplorerStage {
   watch(page: Page): void {
     const { faults } = this
     faults.length = 0
+    // What never comes fails all the same, what is late on a busy machine does not.
+    page.setDefaultTimeout(90_000)
     page.on('pageerror', (error) => faults.push(`page: ${error.message}`))
     page.on('console', (message) => {
       if (message.type() === 'error' || message.type() === 'warning') faults.push(`console: ${message.text()}`)

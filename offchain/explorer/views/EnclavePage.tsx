@@ -123,20 +123,25 @@ function Growth({ sources, enclave }: { readonly sources: Sources; readonly encl
   )
 }
 
-type Verified = { readonly steps: readonly Step[] } | { readonly note: string } | undefined
+type Verified = { readonly steps: readonly Step[] } | { readonly note: string }
 
 function Evidence({ sources, view }: { readonly sources: Sources; readonly view: EnclaveView }): JSX.Element {
   const [verified, setVerified] = useState<Verified>()
-  // The registry's numbers change with every block; the document is asked for once.
+  // The registry's numbers change with every block; the document is asked for until it is there.
   useEffect(() => {
     let isCurrent = true
+    let timer: ReturnType<typeof setTimeout> | undefined
     const read = async (): Promise<void> => {
       const result = await verifyEvidence(sources, view)
-      if (isCurrent) setVerified(result)
+      if (!isCurrent) return
+      setVerified(result)
+      // A relay that did not answer, or did not lead there, may a moment later.
+      if ('note' in result && sources.config.relayUrl !== undefined) timer = setTimeout(() => void read(), REFRESH_MS)
     }
     void read()
     return () => {
       isCurrent = false
+      clearTimeout(timer)
     }
   }, [sources, view.enclave])
   return (
