@@ -1,7 +1,7 @@
 /** The relay between real sockets: what passes, what does not, and what happens when an end goes away. @module */
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, request } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
@@ -365,42 +365,6 @@ test('lists its gateways and serves their documents without telling who asked', 
   const evidence = await fetch(`${url}/gateways/g/evidence`, { headers })
   expect([evidence.headers.get('content-type'), await evidence.text()]).toEqual(['application/json', '{}'])
   expect(JSON.stringify([...keys.headers, ...evidence.headers, seen])).not.toContain('mark')
-})
-
-test('serves documents of up to 65,536 bytes, and nothing of a larger one or of an error', async () => {
-  const largest = await start((_message, response) => response.writeHead(200).end(Buffer.alloc(65_536)))
-  expect((await (await fetch(`${largest.url}/gateways/g/evidence`)).bytes()).length).toBe(65_536)
-  const { url } = await start((message, response) => {
-    if (message.url === '/evidence') response.writeHead(200).end(Buffer.alloc(65_537))
-    else response.writeHead(500).end('mark')
-  })
-  expect((await fetch(`${url}/gateways/g/evidence`)).status).toBe(502)
-  const keys = await fetch(`${url}/gateways/g/ohttp-keys`)
-  expect([keys.status, (await keys.text()).includes('mark')]).toEqual([502, false])
-})
-
-test('asks for a document again when a kept connection ends as it is used, and only then', async () => {
-  const asked = new Map<Socket, number>()
-  let resets = 0
-  let isDown = false
-  const { url } = await start((message, response) => {
-    const before = asked.get(message.socket) ?? 0
-    asked.set(message.socket, before + 1)
-    if (before === 0 && !isDown) return void response.writeHead(200).end('{}')
-    resets++
-    message.socket.resetAndDestroy()
-  })
-  const statusOf = async (): Promise<number> => {
-    const response = await fetch(`${url}/gateways/g/evidence`)
-    await response.arrayBuffer()
-    return response.status
-  }
-  for (let i = 0; i < 3; i++) expect(await statusOf()).toBe(200)
-  expect([resets, asked.size]).toEqual([2, 3])
-  isDown = true
-  // The kept one and a new one: what a new one does not answer is not there.
-  expect(await statusOf()).toBe(502)
-  expect([resets, asked.size]).toEqual([4, 4])
 })
 
 test('is open to pages of any origin', async () => {
