@@ -94,7 +94,7 @@ async function readAll(store: LogStore, log: number, from: number, to: number): 
 export type StandingOptions = {
   readonly enclave: Hex
   readonly keyset: Hex
-  readonly chain: ChainReader
+  readonly chain: Pick<ChainReader, 'writers'>
   /** The earlier writers' logs of our database. */
   readonly logs: readonly RecoveredLog[]
   /** Whether the database holds anything of this keyset. */

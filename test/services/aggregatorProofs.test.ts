@@ -177,16 +177,15 @@ describe('every leaf is proven', () => {
   })
 
   test.each([
-    { sizes: [65_535, 65_536, 65_537], each: 1 },
-    { sizes: [4_095, 4_097, 69_700], each: 7 },
-  ])('in logs whose heads have $sizes leaves, one in $each', async ({ sizes, each }) => {
+    [65_535, 65_536, 65_537],
+    [4_095, 4_097, 69_700],
+  ])('in logs whose heads have %i, %i and %i leaves', async (...sizes) => {
     const log = new Log(2)
     for (const size of sizes) {
       await log.grow(size)
       await settle(log.head())
     }
-    const some = upTo(log.size).filter((index) => index % each === 0 || index === 4_095 || index === 4_096)
-    expect(await proveAll(log, some)).toEqual(new Set(sizes))
+    expect(await proveAll(log, upTo(log.size))).toEqual(new Set(sizes))
     const borders = [0, 1, 15, 16, 255, 256, 4_093, 4_094, 4_095, 4_096, 65_519, 65_520, 65_534, 65_535, 65_536]
     for (const size of sizes) {
       const below = borders.filter((index) => index < size)
